@@ -1,0 +1,51 @@
+"""Packaging of r3jax: version ranges here, nowhere else."""
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+    "jax>=0.8",
+    "flax>=0.12",
+    "optax>=0.2.5",
+    "orbax-checkpoint>=0.11",
+    "grain>=0.2.12",
+    "tensorflow-datasets>=4.9.9",
+    "importlib_resources>=6",  # TFDS imports it without declaring it
+    "ml-collections>=1",
+    "pillow>=11",
+    "numpy>=2",
+    "absl-py>=2",
+    "etils[epath]>=1.10",
+    "jaxtyping>=0.3",
+    "safetensors>=0.5",
+    "tokenizers>=0.21",
+    "rich>=13",
+]
+
+EXTRAS = {
+    "tpu": ["jax[tpu]>=0.8"],
+    "cuda": ["jax[cuda12]>=0.8"],
+    "serve": ["aiohttp>=3.10"],
+    # torch and transformers are the oracle of the parity tests and are never imported by r3jax.
+    "test": [
+        "beartype>=0.19",
+        "hypothesis>=6",
+        "pytest>=8",
+        "pytest-cov>=5",
+        "pytest-xdist>=3",
+        "ruff>=0.8",
+        "jinja2>=3.1",
+        "torch==2.13.0; python_version<'3.12'",
+        "transformers>=4.57; python_version<'3.12'",
+    ],
+}
+
+setup(
+    name="r3jax",
+    version="0.1.0",
+    description="VLM-R3 in JAX: train a vision-language model to look again",
+    python_requires=">=3.11",
+    packages=find_packages(include=["r3jax", "r3jax.*"]),
+    package_data={"r3jax": ["py.typed"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)
