@@ -1,0 +1,1 @@
+"""Attention back-ends and the region kernel, each behind one function."""

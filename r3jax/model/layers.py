@@ -1,0 +1,64 @@
+"""The small parts that both towers are made of. Each weight is declared once, with its axes."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from r3jax.arrays import Array
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm: float32 inside, scaled after the cast back."""
+
+    axis: str
+    eps: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        scale = self.param(
+            "scale", nn.with_logical_partitioning(nn.initializers.ones, (self.axis,)), x.shape[-1:]
+        )
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return wide.astype(x.dtype) * scale.astype(x.dtype)
+
+
+class Linear(nn.Module):
+    """A product of the last `inputs` axes of x with a kernel [*inputs, *features].
+
+    `axes` names every axis of the kernel; those of the features name the bias.
+    """
+
+    features: tuple[int, ...]
+    axes: tuple[str, ...]
+    inputs: int = 1
+    bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = x.shape[-self.inputs :] + self.features
+        init = nn.initializers.variance_scaling(
+            1.0, "fan_in", "normal", range(self.inputs), range(self.inputs, len(shape))
+        )
+        kernel = self.param("kernel", nn.with_logical_partitioning(init, self.axes), shape)
+        y = jnp.tensordot(x, kernel.astype(x.dtype), axes=self.inputs)
+        if self.bias:
+            zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs :])
+            y = y + self.param("bias", zeros, self.features).astype(x.dtype)
+        return y
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x)); the vision tower's has biases, the decoder's has none."""
+
+    width: int
+    axes: tuple[str, str]  # names of the model's width and of the hidden width
+    bias: bool
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        outer, hidden = self.axes
+        gate = Linear((self.width,), (outer, hidden), bias=self.bias, name="gate")(x)
+        up = Linear((self.width,), (outer, hidden), bias=self.bias, name="up")(x)
+        down = Linear((x.shape[-1],), (hidden, outer), bias=self.bias, name="down")
+        return down(jax.nn.silu(gate) * up)

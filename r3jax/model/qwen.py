@@ -1,0 +1,116 @@
+"""Qwen2.5-VL, whole: images to features, tokens and features to hidden states, those to logits.
+
+Every stage of r3jax calls these methods on a plain parameter tree:
+
+    model = qwen.Qwen25VL(config)
+    features = model.apply({"params": params}, images, method="encode")
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from r3jax.arrays import Array, Float, Int
+from r3jax.model.config import ModelConfig
+from r3jax.model.text import Decoder, Prefix, SuffixCache
+from r3jax.model.vision import VisionTower
+from r3jax.patches import UNIT, VisionBatch
+
+
+class Qwen25VL(nn.Module):
+    """The model as a function of its parameters; `dtype` is that of computation.
+
+    `remat` is "none", "dots" (keep matrix products) or "full" (recompute every layer).
+    """
+
+    config: ModelConfig
+    dtype: jnp.dtype = jnp.float32
+    remat: str = "none"
+
+    def setup(self):
+        self.vision = VisionTower(self.config.vision, self.dtype, self.remat)
+        self.text = Decoder(self.config.text, self.config.tie_word_embeddings, self.remat)
+
+    def encode(self, images: VisionBatch) -> Float[Array, "F D"]:
+        """Returns the features of all images as one flat table."""
+        return self.vision(images)
+
+    def embed(
+        self,
+        tokens: Int[Array, "*X"],
+        feature_index: Int[Array, "*X"] | None = None,
+        features: Float[Array, "F D"] | None = None,
+    ) -> Float[Array, "*X D"]:
+        """Embeds tokens; where `feature_index` is not -1, that row of `features` stands instead."""
+        words = self.text.embed(tokens, self.dtype)
+        if features is None:
+            return words
+        seen = jnp.take(features, jnp.maximum(feature_index, 0), axis=0).astype(self.dtype)
+        return jnp.where((feature_index >= 0)[..., None], seen, words)
+
+    def decode(
+        self, x: Array, positions: Array, **kwargs
+    ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
+        """Runs the decoder over embedded suffixes; see `Decoder.__call__`."""
+        return self.text(x, positions, **kwargs)
+
+    def prefill(
+        self, x: Float[Array, "B P D"], positions: Int[Array, "3 B P"], mask: Array
+    ) -> tuple[Float[Array, "B P D"], Prefix]:
+        """Runs embedded prompts; returns hidden states and the prefix to decode against."""
+        hidden, kv = self.text(x[:, None], positions[:, :, None], valid=mask[:, None])
+        return hidden[:, 0], Prefix(kv.k[:, :, 0], kv.v[:, :, 0], mask)
+
+    def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
+        """Returns float32 logits."""
+        return self.text.logits(hidden)
+
+    def __call__(
+        self,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "3 B T"],
+        mask: Array,
+        feature_index: Int[Array, "B T"] | None = None,
+        images: VisionBatch | None = None,
+    ) -> Float[Array, "B T V"]:
+        """Logits of whole sequences: the plain form, for parity and notebooks."""
+        features = None if images is None else self.encode(images)
+        hidden, _ = self.prefill(self.embed(tokens, feature_index, features), positions, mask)
+        return self.logits(hidden)
+
+
+def _init(config: ModelConfig, key: Array):
+    batch = VisionBatch(
+        jnp.zeros((1, 1, UNIT, config.vision.patch_values)),
+        jnp.ones((1, 1, UNIT), jnp.int32),
+        jnp.zeros((1, 1, UNIT, 2), jnp.int32),
+    )
+    token = jnp.zeros((1, 1), jnp.int32)
+    positions, mask = jnp.zeros((3, 1, 1), jnp.int32), jnp.ones((1, 1), bool)
+    return Qwen25VL(config).init(key, token, positions, mask, token, batch)["params"]
+
+
+def init_params(config: ModelConfig, key: Array) -> dict:
+    """Returns random float32 parameters as a plain tree."""
+    return nn.meta.unbox(_init(config, key))
+
+
+def _abstract(config: ModelConfig) -> dict:
+    return jax.eval_shape(functools.partial(_init, config), jax.random.key(0))
+
+
+def abstract_params(config: ModelConfig) -> dict:
+    """Returns the tree of parameters as shapes, without making any."""
+    return nn.meta.unbox(_abstract(config))
+
+
+def logical_axes(config: ModelConfig) -> dict:
+    """Returns, for every parameter, the names of its axes as a PartitionSpec."""
+    return nn.get_partition_spec(_abstract(config))
+
+
+def count_params(config: ModelConfig) -> int:
+    """Returns the number of parameters of a configuration."""
+    return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config)))

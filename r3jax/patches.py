@@ -1,0 +1,161 @@
+"""From resized images to the patches that the vision tower reads, in rows of attention windows.
+
+Transformers flattens an image into patches of 14x14 pixels, four neighbours (2x2) together because
+the merger joins them. Windowed attention looks at squares of 4x4 such merged units. We keep patches
+where attention wants them: `[R, W, U, C]` is rows of images, windows, slots of a window, values.
+A windowed block attends over U, a full block over W*U; padding is masked by `segment`. Nothing is
+permuted on the device.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from r3jax.arrays import Array, Float, Int, UInt8
+
+PATCH = 14  # pixels
+TEMPORAL = 2  # frames of a patch; a still image is two equal frames
+MERGE = 2  # patches a side that become one token
+FACTOR = PATCH * MERGE  # image sides are multiples of this
+WINDOW = 4  # merged units a side of an attention window (112 pixels)
+UNIT = MERGE * MERGE  # patches of a merged unit
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class VisionBatch(NamedTuple):
+    """Images ready for the vision tower, in rows.
+
+    patches float32 [R, W, U, C]; segment int32 [R, W, U]: 0 is padding, k the k-th image of the
+    row; hw int32 [R, W, U, 2]: row and column of the patch in its image.
+    """
+
+    patches: Array
+    segment: Array
+    hw: Array
+
+
+@functools.cache
+def _normalised_levels() -> np.ndarray:
+    """The normalised value of each 8-bit level, float32 [256, 3].
+
+    Source: the arithmetic of Transformers' image processor, whose rounding is kept bit for bit:
+    rescale in float64, then normalise in float32.
+    """
+    levels = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)[:, None]
+    return (levels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+
+
+def normalise(image: UInt8[Array, "height width 3"]) -> Float[Array, "height width 3"]:
+    """Returns the image with CLIP's mean removed, in units of its standard deviation."""
+    levels = _normalised_levels()
+    return np.stack([levels[image[..., c], c] for c in range(3)], axis=-1)
+
+
+def patchify(image: UInt8[Array, "height width 3"]) -> Float[Array, "patches C"]:
+    """Cuts a resized image into normalised flat patches in Transformers' order.
+
+    The order of patches is (row of 2x2 blocks, column of blocks, row inside, column inside), of
+    values (colour, frame, row, column). Sides must be multiples of 28.
+    """
+    height, width = _sides(image.shape)
+    rows, columns = height // FACTOR, width // FACTOR
+    x = normalise(image).reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
+    x = x.transpose(0, 3, 1, 4, 6, 2, 5)
+    x = np.repeat(x[:, :, :, :, :, None], TEMPORAL, axis=5)
+    return np.ascontiguousarray(x.reshape(rows * columns * UNIT, 3 * TEMPORAL * PATCH * PATCH))
+
+
+def merged_grid(image_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns rows and columns of an image's tokens.
+
+    >>> merged_grid((56, 84, 3))
+    (2, 3)
+    """
+    height, width = _sides(image_shape)
+    return height // FACTOR, width // FACTOR
+
+
+def window_shape(rows: int, columns: int) -> tuple[int, int]:
+    """Returns how many windows an image of rows x columns tokens has, and slots of the largest.
+
+    >>> window_shape(4, 4), window_shape(2, 2), window_shape(5, 3)
+    ((1, 64), (1, 16), (2, 48))
+    """
+    windows = -(-rows // WINDOW) * -(-columns // WINDOW)
+    return windows, UNIT * min(rows, WINDOW) * min(columns, WINDOW)
+
+
+def _sides(image_shape: tuple[int, ...]) -> tuple[int, int]:
+    height, width = image_shape[:2]
+    if height % FACTOR or width % FACTOR or not height or not width:
+        raise ValueError(
+            f"image sides must be positive multiples of {FACTOR}, found {height}x{width}: "
+            "resize it first (r3jax.data.images.prepare)"
+        )
+    return height, width
+
+
+def _window_slots(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns window and place in the window of each merged unit in raster order, int [units].
+
+    Windows go by rows, then columns; units inside a window in raster order; edges are ragged.
+    """
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    window = (row // WINDOW) * -(-columns // WINDOW) + column // WINDOW
+    width_here = np.minimum(columns - column // WINDOW * WINDOW, WINDOW)
+    return window, (row % WINDOW) * width_here + column % WINDOW
+
+
+def _patch_coordinates(rows: int, columns: int) -> np.ndarray:
+    """Row and column of each patch, int32 [units, 4, 2], in the order of `patchify`."""
+    unit = np.stack(np.divmod(np.arange(rows * columns), columns), -1)[:, None]
+    inside = np.stack(np.divmod(np.arange(UNIT), MERGE), -1)[None]
+    return (unit * MERGE + inside).astype(np.int32)
+
+
+def arrange(
+    patches: Sequence[Float[Array, "patches C"]],
+    grids: Sequence[tuple[int, int]],
+    rows: int,
+    windows: int,
+    slots: int,
+) -> tuple[VisionBatch, list[Int[Array, "tokens"]]]:
+    """Places images into rows of windows; several images share a row while their windows fit.
+
+    `grids` are tokens (rows, columns) of each image. Returns the batch and, for each image, the
+    index of its tokens in raster order into the tower's flat output [R * W * U / 4].
+    Raises ValueError when the images do not fit: choose a larger bucket.
+    """
+    values = patches[0].shape[-1] if len(patches) else 3 * TEMPORAL * PATCH * PATCH
+    batch = VisionBatch(
+        np.zeros((rows, windows, slots, values), np.float32),
+        np.zeros((rows, windows, slots), np.int32),
+        np.zeros((rows, windows, slots, 2), np.int32),
+    )
+    used = np.zeros(rows, np.int64)
+    images_in_row = np.zeros(rows, np.int64)
+    index = []
+    for image, (image_patches, grid) in enumerate(zip(patches, grids, strict=True)):
+        needed, largest = window_shape(*grid)
+        fits = np.flatnonzero(used + needed <= windows)
+        if not len(fits) or largest > slots:
+            raise ValueError(
+                f"image {image} of {len(grids)} needs {needed} windows of {largest} patches and "
+                f"does not fit into {rows} rows of {windows} windows of {slots}: "
+                "use a larger image bucket"
+            )
+        row = fits[0]
+        window, unit = _window_slots(*grid)
+        window = window + used[row]
+        images_in_row[row] += 1
+        slot = unit[:, None] * UNIT + np.arange(UNIT)
+        batch.patches[row, window[:, None], slot] = image_patches.reshape(*slot.shape, values)
+        batch.segment[row, window[:, None], slot] = images_in_row[row]
+        batch.hw[row, window[:, None], slot] = _patch_coordinates(*grid)
+        index.append(((row * windows + window) * (slots // UNIT) + unit).astype(np.int32))
+        used[row] += needed
+    return batch, index
