@@ -1,0 +1,1 @@
+"""From files to questions, prompts and teacher episodes: NumPy only, no JAX."""
