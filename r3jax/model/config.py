@@ -44,7 +44,8 @@ class VisionConfig:
                 )
         if any(not 0 <= block < self.depth for block in self.full_attention_blocks):
             raise ValueError(
-                f"full_attention_blocks {self.full_attention_blocks} must lie in 0..{self.depth - 1}"
+                f"full_attention_blocks {self.full_attention_blocks} must lie within "
+                f"0..{self.depth - 1}"
             )
         if self.head_dim % 4:
             raise ValueError(f"vision head width {self.head_dim} must be a multiple of 4 (rotary)")
