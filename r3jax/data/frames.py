@@ -19,6 +19,7 @@ from r3jax.patches import FACTOR
 from r3jax.records import Box
 
 MAX_ASPECT = 200  # Transformers refuses to resize anything longer and thinner than this
+_SLACK = 1e-6  # pixels; a whole number that went there and back must not round to its neighbour
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,10 +144,10 @@ def plan_crop(frame: Frame, box_original: Box, crop_bounds: PixelBounds) -> Crop
 
     ValueError where the box does not overlap the image or is too thin to resize.
     """
-    x1 = max(0, math.floor(box_original[0]))
-    y1 = max(0, math.floor(box_original[1]))
-    x2 = min(frame.original_width, math.ceil(box_original[2]))
-    y2 = min(frame.original_height, math.ceil(box_original[3]))
+    x1 = max(0, math.floor(box_original[0] + _SLACK))
+    y1 = max(0, math.floor(box_original[1] + _SLACK))
+    x2 = min(frame.original_width, math.ceil(box_original[2] - _SLACK))
+    y2 = min(frame.original_height, math.ceil(box_original[3] - _SLACK))
     if x1 >= x2 or y1 >= y2:
         raise ValueError(
             f"the box {box_original} must overlap the original image, which is "
