@@ -1,0 +1,57 @@
+"""Drawing on a float image: paper, filled masks and rectangles, plates with small print."""
+
+import numpy as np
+
+from r3jax.data.world import faces
+from r3jax.records import Box
+
+INK = (25, 25, 35)
+_PLATE = (246, 246, 242)
+
+
+def paper(rng: np.random.Generator, height: int, width: int, texture: float) -> np.ndarray:
+    """A pale background, float32 [height, width, 3]; `texture` is the grey levels it varies by."""
+    tint = rng.uniform(214, 240, size=3).astype(np.float32)
+    tall, wide = height // 28, width // 28
+    coarse = rng.standard_normal((tall, wide), np.float32) * texture
+    fine = rng.standard_normal((height // 4, width // 4), np.float32) * (texture / 2)
+    shade = fine + np.repeat(np.repeat(coarse, 7, axis=0), 7, axis=1)
+    shade = np.repeat(np.repeat(shade, 4, axis=0), 4, axis=1)
+    return tint + shade[:, :, None]
+
+
+def finish(image: np.ndarray) -> np.ndarray:
+    """The image as uint8 [height, width, 3]."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def fill(image: np.ndarray, mask: np.ndarray, centre: tuple[int, int], colour) -> None:
+    """Paint a coverage mask [h, w] with its middle at centre (x, y), in place."""
+    tall, wide = mask.shape
+    top, left = centre[1] - tall // 2, centre[0] - wide // 2
+    region = image[top : top + tall, left : left + wide]
+    region += (np.asarray(colour, np.float32) - region) * mask[:, :, None]
+
+
+def fill_box(image: np.ndarray, box: tuple[int, int, int, int], colour) -> None:
+    """Paint a rectangle x1, y1, x2, y2 (whole pixels, cut at the border), in place."""
+    x1, y1, x2, y2 = (max(0, int(value)) for value in box)
+    image[y1:y2, x1:x2] = colour
+
+
+def plate(
+    image: np.ndarray, number: int, face: faces.Face, height: int, centre: tuple[int, int]
+) -> Box:
+    """A plain pale plate with a small number, `height` pixels high; its box in pixels."""
+    mask = faces.text_mask(str(number), face, height)
+    tall, wide = height + 6, max(mask.shape[1], height) + 8
+    left, top = centre[0] - wide // 2, centre[1] - tall // 2
+    box = (left, top, left + wide, top + tall)
+    fill_box(image, box, _PLATE)
+    fill(image, mask, centre, INK)
+    return box
+
+
+def vary(rng: np.random.Generator, colour: tuple[int, int, int]) -> np.ndarray:
+    """A colour up to 12 levels off in each channel, float32 [3]."""
+    return np.clip(np.array(colour) + rng.integers(-12, 13, size=3), 0, 255).astype(np.float32)
