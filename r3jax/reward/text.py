@@ -1,0 +1,39 @@
+"""The parts of an episode's text: its reasoning, the boxes in it, the segments between them."""
+
+import re
+
+BOX = re.compile(r'\{\s*"bbox_2d"\s*:[^{}]*\}')
+_TAGS = re.compile(r"</?(?:think|answer)>")
+
+
+def reasoning(text: str) -> str:
+    """Everything before the last `<answer>`, without `<think>` tags and without boxes.
+
+    >>> reasoning('<think>look {"bbox_2d": [1, 2, 3, 4]} red</think><answer>A</answer>')
+    'look red'
+    """
+    return " ".join(part for part in segments(text) if part)
+
+
+def segments(text: str) -> tuple[str, ...]:
+    """The reasoning cut at its boxes: n boxes give n + 1 segments, tags and outer spaces removed.
+
+    >>> segments('<think>look {"bbox_2d": [1, 2, 3, 4]} </think><answer>A</answer>')
+    ('look', '')
+    """
+    before_answer = text.rpartition("<answer>")[0] if "<answer>" in text else text
+    return tuple(_TAGS.sub("", part).strip() for part in BOX.split(before_answer))
+
+
+def closed_thought(text: str) -> bool:
+    """Whether the text closes its `</think>` before its last `<answer>`."""
+    before_answer = text.rpartition("<answer>")[0] if "<answer>" in text else text
+    return "</think>" in before_answer
+
+
+def ends_with_answer(text: str) -> bool:
+    """Whether the text holds exactly one `<answer>...</answer>`, not empty, and ends with it."""
+    if text.count("<answer>") != 1 or text.count("</answer>") != 1:
+        return False
+    match = re.search(r"<answer>(.*)</answer>\s*$", text, re.DOTALL)
+    return match is not None and match[1].strip() != ""
