@@ -20,7 +20,7 @@ class RMSNorm(nn.Module):
         )
         wide = x.astype(jnp.float32)
         wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
-        return wide.astype(x.dtype) * scale.astype(x.dtype)
+        return wide.astype(x.dtype) * jnp.broadcast_to(scale.astype(x.dtype), x.shape)
 
 
 class Linear(nn.Module):
@@ -44,7 +44,8 @@ class Linear(nn.Module):
         y = jnp.tensordot(x, kernel.astype(x.dtype), axes=self.inputs)
         if self.bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs :])
-            y = y + self.param("bias", zeros, self.features).astype(x.dtype)
+            bias = self.param("bias", zeros, self.features).astype(x.dtype)
+            y = y + jnp.broadcast_to(bias, y.shape)
         return y
 
 

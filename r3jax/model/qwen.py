@@ -11,6 +11,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float, Int
 from r3jax.model.config import ModelConfig
@@ -26,7 +27,7 @@ class Qwen25VL(nn.Module):
     """
 
     config: ModelConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: str = "none"
 
     def setup(self):

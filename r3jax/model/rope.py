@@ -14,9 +14,10 @@ def vision_angles(hw: Int[Array, "*X 2"], head_dim: int) -> Float[Array, "*X H"]
 
     Source: Qwen2.5-VL, theta 10000.
     """
-    frequency = 10000.0 ** -(np.arange(0, head_dim // 2, 2, dtype=np.float32) / (head_dim // 2))
-    angles = hw[..., None].astype(jnp.float32) * frequency.astype(np.float32)
-    angles = angles.reshape(*hw.shape[:-1], head_dim // 2)
+    steps = np.arange(0, head_dim // 2, 2, dtype=np.float32) / (head_dim // 2)
+    frequency = (10000.0**-steps).astype(np.float32)
+    angles = jnp.repeat(hw.astype(jnp.float32), len(frequency), axis=-1)
+    angles = angles * jnp.broadcast_to(np.tile(frequency, 2), angles.shape)
     return jnp.concatenate([angles, angles], axis=-1)
 
 
@@ -31,7 +32,8 @@ def text_angles(
     half = sum(section)
     frequency = (theta ** -(np.arange(half, dtype=np.float32) / half)).astype(np.float32)
     axis = np.repeat(np.arange(3), section)
-    angles = jnp.moveaxis(positions.astype(jnp.float32)[axis], 0, -1) * frequency
+    angles = jnp.moveaxis(positions.astype(jnp.float32)[axis], 0, -1)
+    angles = angles * jnp.broadcast_to(frequency, angles.shape)
     return jnp.concatenate([angles, angles], axis=-1)
 
 

@@ -154,10 +154,10 @@ class Decoder(nn.Module):
         """
         T = x.shape[2]
         if cache is None:
-            mask = jnp.tril(jnp.ones((T, T), bool)) & valid[:, :, None, :]
+            mask = jnp.tril(jnp.ones((1, 1, T, T), bool)) & valid[:, :, None, :]
         else:
-            own_slot = start[..., None] + jnp.arange(T)
-            mask = jnp.arange(cache.k.shape[3]) <= own_slot[..., None]
+            own_slot = start[..., None] + jnp.arange(T)[None, None]
+            mask = jnp.arange(cache.k.shape[3])[None, None, None] <= own_slot[..., None]
         angles = rope.text_angles(positions, self.config.mrope_section, self.config.rope_theta)
         cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
         prefix_kv, prefix_mask = (None, None) if prefix is None else (prefix[:2], prefix.mask)

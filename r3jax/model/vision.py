@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float
 from r3jax.kernels import attention
@@ -83,7 +84,7 @@ class VisionTower(nn.Module):
     """
 
     config: VisionConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: str = "none"
 
     @nn.compact
