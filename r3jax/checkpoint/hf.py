@@ -124,6 +124,13 @@ def carry(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
+def copy_surroundings(source: Path, target: Path) -> None:
+    """Copies config.json and the CARRIED files: all that an export needs beside the weights."""
+    target.mkdir(parents=True, exist_ok=True)
+    carry(source, target)
+    shutil.copyfile(source / "config.json", target / "config.json")
+
+
 def _without_tied_head(stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """Drops a stored lm_head of a tied model, and says so when it is not the embedding."""
     kept = {key: tensor for key, tensor in stored.items() if key != hf_table.HEAD}

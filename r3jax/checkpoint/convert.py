@@ -1,0 +1,64 @@
+"""Between a Hugging Face directory and an Orbax checkpoint: what the launch entries call.
+
+An imported checkpoint holds `{"params": ...}` as step 0, and beside it `hf/`: config.json,
+tokenizer and processor files, so that it can be exported on its own. The workdir of a run has its
+steps in `checkpoints/` and may have `hf/` too.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from r3jax.checkpoint import hf, hf_config
+from r3jax.checkpoint.errors import CheckpointError
+from r3jax.checkpoint.store import Store
+from r3jax.model import qwen
+
+SURROUNDINGS = "hf"
+STEPS = "checkpoints"
+
+
+def import_hf(model: str | Path, output: str | Path, dtype: str = hf.SAME) -> None:
+    """Writes the model of a Hugging Face directory as an Orbax checkpoint of parameters.
+
+    Raises: CheckpointError if the directory is not a Qwen2.5-VL, or `output` holds one already.
+    """
+    loaded = hf.load_hf(model, dtype)
+    with Store(output, keep=None) as store:
+        store.save(0, {"params": loaded.params}, meta={"imported_from": str(model)})
+    hf.copy_surroundings(Path(model), Path(output) / SURROUNDINGS)
+
+
+def export_hf(
+    checkpoint: str | Path,
+    output: str | Path,
+    carry_from: str | Path | None = None,
+    step: int | None = None,
+    dtype: str = hf.SAME,
+) -> int:
+    """Writes the parameters of a checkpoint as a Hugging Face directory; returns their step.
+
+    `checkpoint` is an imported checkpoint or the workdir of a run. config.json, tokenizer and
+    processor files come from `carry_from`, or from `hf/` in the checkpoint.
+
+    Raises: CheckpointError if either is missing, or if the parameters are of another model.
+    """
+    checkpoint = Path(checkpoint)
+    surroundings = Path(carry_from) if carry_from else checkpoint / SURROUNDINGS
+    if not (surroundings / "config.json").is_file():
+        raise CheckpointError(
+            f"{surroundings} holds no config.json; name the Hugging Face directory that the model "
+            "started from with --carry_from"
+        )
+    config, extras = hf_config.read_config(surroundings)
+    nested = checkpoint / STEPS
+    with Store(nested if nested.is_dir() else checkpoint, read_only=True) as store:
+        step = store.latest_step() if step is None else step
+        kind = np.dtype(store.params_dtype(step))
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kind), qwen.abstract_params(config)
+        )
+        params = store.restore_params(step, abstract)
+    hf.save_hf(output, config, params, carry_from=surroundings, dtype=dtype, extras=extras)
+    return step
