@@ -6,18 +6,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from r3jax.records import Episode, Group, Question, ScoredGroup, Stop, Verdict
-from r3jax.reward import answers, judge, terms
+from r3jax.reward import answers, terms
+from r3jax.reward.judge import Judge, JudgeRequest, ask
 
 
 def score(
     groups: Sequence[Group],
     config: terms.RewardConfig,
-    ask_judge: judge.Judge | None = None,
+    judge: Judge | None = None,
     extra_terms: Sequence[terms.ExtraTerm] = (),
 ) -> list[ScoredGroup]:
     """Score groups of episodes.
 
-    Rules judge first; what they leave UNKNOWN goes to `ask_judge`, all of it in one call. An
+    Rules judge first; what they leave UNKNOWN goes to `judge`, all of it in one call. An
     extra term is a plain function `fn(question, episode) -> float`; its name is `fn.__name__`.
 
     Errors: ValueError for a question without an answer, two terms of one name, or a term whose
@@ -27,14 +28,14 @@ def score(
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two reward terms are named {name!r}; rename the function of one")
-    verdicts = _judge_all(groups, config, ask_judge)
+    verdicts = _judge_all(groups, config, judge)
     return [
         _score_group(group, found, config, extra_terms) for group, found in zip(groups, verdicts)
     ]
 
 
 def _judge_all(
-    groups: Sequence[Group], config: terms.RewardConfig, ask_judge: judge.Judge | None
+    groups: Sequence[Group], config: terms.RewardConfig, judge: Judge | None
 ) -> list[list[Verdict]]:
     """Verdicts of every episode of every group."""
     open_sources = frozenset(config.open_vocabulary)
@@ -54,9 +55,9 @@ def _judge_all(
             verdicts[row].append(verdict)
             if verdict is Verdict.UNKNOWN:
                 unknown.append((row, column))
-                requests.append(judge.JudgeRequest(question.text, question.answer, episode.answer))
-    if ask_judge is not None:
-        decided = judge.ask(ask_judge, requests)
+                requests.append(JudgeRequest(question.text, question.answer, episode.answer))
+    if judge is not None:
+        decided = ask(judge, requests)
     else:
         left = Verdict.WRONG if config.unknown_is_wrong() else Verdict.UNKNOWN
         decided = [left] * len(unknown)
@@ -110,4 +111,3 @@ def _counts(episode: Episode, verdict: Verdict, config: terms.RewardConfig) -> b
     if episode.stop is Stop.TURNS and config.mask_over_turn:
         return False
     return not (episode.stop is Stop.LENGTH and config.mask_truncated)
-

@@ -2,7 +2,8 @@
 
 import re
 
-BOX = re.compile(r'\{\s*"bbox_2d"\s*:[^{}]*\}')
+BOX = re.compile(r'\{\s*"bbox_2d"[^}]*\}')  # as decoding stops: up to the first }
+MESSAGE = re.compile(r"\(No view: [^()]*\)")  # forced after a failed look: no reasoning of the model
 _TAGS = re.compile(r"</?(?:think|answer)>")
 
 
@@ -16,13 +17,15 @@ def reasoning(text: str) -> str:
 
 
 def segments(text: str) -> tuple[str, ...]:
-    """The reasoning cut at its boxes: n boxes give n + 1 segments, tags and outer spaces removed.
+    """The reasoning cut at its boxes: n boxes give n + 1 segments, tags,
+    messages about failed looks and outer spaces removed.
 
     >>> segments('<think>look {"bbox_2d": [1, 2, 3, 4]} </think><answer>A</answer>')
     ('look', '')
     """
     before_answer = text.rpartition("<answer>")[0] if "<answer>" in text else text
-    return tuple(_TAGS.sub("", part).strip() for part in BOX.split(before_answer))
+    before_answer = _TAGS.sub("", MESSAGE.sub("", before_answer))
+    return tuple(part.strip() for part in BOX.split(before_answer))
 
 
 def closed_thought(text: str) -> bool:
