@@ -1,0 +1,35 @@
+"""Count compilations through JAX's own events, to prove that a warm run compiles nothing."""
+
+import threading
+
+from jax import monitoring
+
+_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+class CompileCounter:
+    """Counts programs that XLA compiles while the counter is open.
+
+    >>> with CompileCounter() as counter:
+    ...     pass
+    >>> counter.count
+    0
+    """
+
+    def __init__(self):
+        self.count = 0
+        self.seconds = 0.0
+        self._lock = threading.Lock()  # programs may compile on several threads
+
+    def __enter__(self) -> "CompileCounter":
+        monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        monitoring.unregister_event_duration_listener(self._listen)
+
+    def _listen(self, event: str, duration_s: float, **details: object) -> None:
+        if event == _EVENT:
+            with self._lock:
+                self.count += 1
+                self.seconds += duration_s

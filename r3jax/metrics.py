@@ -1,0 +1,133 @@
+"""metrics.jsonl: one JSON object a line, each step once, whatever was killed and restarted.
+
+Numbers are written so that they read back bit for bit. What a clock measured goes into
+timings.jsonl beside it, so that the metrics of two equal runs are equal files.
+"""
+
+import importlib
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Protocol
+
+METRICS = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
+_TENSORBOARD_MODULES = ("tensorboardX", "torch.utils.tensorboard")
+
+
+class ScalarWriter(Protocol):
+    """What MetricsWriter needs of a TensorBoard writer."""
+
+    def add_scalar(self, tag: str, value: float, step: int) -> object: ...
+
+    def close(self) -> object: ...
+
+
+class MetricsWriter:
+    """Appends the metrics of each step to `workdir`.
+
+    `resume_step` is the first step that will be written: lines of it and later ones, and a line
+    torn by a kill, are dropped first. Use it as a context manager, or `close` it.
+
+    Errors: ImportError with what to install if TensorBoard is asked for and there is none.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, resume_step: int = 0, tensorboard: bool = False):
+        directory = pathlib.Path(workdir)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._board = open_tensorboard(directory / "tensorboard") if tensorboard else None
+        self._files = {}
+        for name in (METRICS, TIMINGS):
+            drop_from(directory / name, resume_step)
+            self._files[name] = open(directory / name, "a", encoding="utf-8")
+
+    def write(
+        self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None
+    ) -> None:
+        """Append one line for a step; `timings` are wall-clock numbers (seconds, tokens/s).
+
+        Errors: ValueError naming the metric and the step if a value is not finite.
+        """
+        self._append(METRICS, step, metrics)
+        if timings:
+            self._append(TIMINGS, step, timings)
+
+    def _append(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        numbers = {key: float(value) for key, value in values.items()}
+        for key, value in numbers.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {key!r} is {value} at step {step}, expected a number")
+        line = json.dumps({"step": int(step), **numbers}, sort_keys=True, allow_nan=False)
+        self._files[name].write(line + "\n")
+        self._files[name].flush()
+        if self._board is not None:
+            for key, value in numbers.items():
+                self._board.add_scalar(key, value, int(step))
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def read(path: str | os.PathLike) -> list[dict[str, float]]:
+    """Read the lines of a metrics file, in order.
+
+    Errors: ValueError naming file and line for a line that is no metrics object; a last line
+    without a line end, torn by a kill, is not an error and is left out.
+    """
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    lines = text.split("\n")[:-1]  # what follows the last line end is torn, or empty
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: no JSON object ({error})") from error
+        if not isinstance(entry, dict) or "step" not in entry:
+            raise ValueError(f"{path}, line {number}: expected an object with a 'step': {line!r}")
+        found.append(entry)
+    return found
+
+
+def drop_from(path: str | os.PathLike, step: int) -> None:
+    """Remove the lines of `step` and later from a metrics file, atomically; no file is fine."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return
+    kept = [entry for entry in read(path) if entry["step"] < step]
+    aside = path.with_name(path.name + ".new")
+    with open(aside, "w", encoding="utf-8") as file:
+        for entry in kept:
+            file.write(json.dumps(entry, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def open_tensorboard(directory: pathlib.Path) -> ScalarWriter:
+    """Open a TensorBoard writer of whichever package is installed.
+
+    Errors: ImportError that names the packages if there is none.
+    """
+    for name in _TENSORBOARD_MODULES:
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        return module.SummaryWriter(str(directory))
+    raise ImportError(
+        "TensorBoard logging was asked for, but none of "
+        f"{', '.join(_TENSORBOARD_MODULES)} is installed; `pip install tensorboardX`, "
+        "or leave TensorBoard off: metrics.jsonl holds the same numbers"
+    )
