@@ -8,7 +8,7 @@ Transformers 4.51 and newer, vLLM and others read the result. Host memory: the m
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from r3jax.checkpoint import convert
 from r3jax.checkpoint.errors import CheckpointError
@@ -31,6 +31,7 @@ _DTYPE = flags.DEFINE_enum(
 
 def main(argv: list[str]) -> None:
     del argv
+    logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
     try:
         step = convert.export_hf(
             _CHECKPOINT.value, _OUTPUT.value, _CARRY_FROM.value, _STEP.value, _DTYPE.value

@@ -7,7 +7,7 @@ Training restores it sharded, each host its own part. Host memory: the model plu
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from r3jax.checkpoint import convert
 from r3jax.checkpoint.errors import CheckpointError
@@ -21,6 +21,7 @@ _DTYPE = flags.DEFINE_enum(
 
 def main(argv: list[str]) -> None:
     del argv
+    logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
     try:
         convert.import_hf(_MODEL.value, _OUTPUT.value, _DTYPE.value)
     except CheckpointError as error:

@@ -37,6 +37,9 @@ VISION_FIELDS = {
 }
 
 
+SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "vision_token_id")
+
+
 @dataclasses.dataclass(frozen=True)
 class HFExtras:
     """What config.json says beside the model itself; `dtype` is the one it names, e.g. bfloat16."""
@@ -74,18 +77,12 @@ def parse_config(config: Mapping[str, Any]) -> tuple[ModelConfig, HFExtras]:
     text = _text(fields)
     model = ModelConfig(
         text=text,
-        vision=_vision(config.get("vision_config", {}), text),
+        vision=_vision(config.get("vision_config") or {}, text),
         tie_word_embeddings=_tied(config),
         **{name: _token(fields, name, text.vocab_size) for name in VISION_TOKENS},
     )
-    extras = HFExtras(
-        bos_token_id=fields.get("bos_token_id"),
-        eos_token_id=fields.get("eos_token_id"),
-        pad_token_id=fields.get("pad_token_id"),
-        vision_token_id=fields.get("vision_token_id"),
-        dtype=_dtype(config),
-    )
-    return model, extras
+    special = {name: _first(config, name) for name in SPECIAL_TOKENS}
+    return model, HFExtras(**special, dtype=_dtype(config))
 
 
 def released_config(config: ModelConfig, extras: HFExtras) -> dict[str, Any]:
@@ -154,12 +151,12 @@ class _Fields:
 
 
 def _refuse_other_models(config: Mapping[str, Any], fields: _Fields) -> None:
+    if config.get("model_type") != "qwen2_5_vl":
+        raise CheckpointError(f"model_type is {config.get('model_type')!r}, expected 'qwen2_5_vl'")
     expected = {"hidden_act": "silu", "use_sliding_window": False}
     for name, value in expected.items():
         if fields.get(name, value) != value:
             raise CheckpointError(f"{name} is {fields.get(name)!r}; only {value!r} is supported")
-    if config.get("model_type") != "qwen2_5_vl":
-        raise CheckpointError(f"model_type is {config.get('model_type')!r}, expected 'qwen2_5_vl'")
     if config.get("quantization_config"):
         raise CheckpointError("quantization_config is set; take the unquantised release")
 
@@ -174,7 +171,7 @@ def _text(fields: _Fields) -> TextConfig:
                 "and head_dim is not given"
             )
         head_dim = hidden_size // num_heads
-    rope = _rope(fields)
+    mrope_section, rope_theta = _rope(fields)
     return TextConfig(
         vocab_size=fields.need("vocab_size"),
         hidden_size=hidden_size,
@@ -184,23 +181,36 @@ def _text(fields: _Fields) -> TextConfig:
         intermediate_size=fields.need("intermediate_size"),
         head_dim=head_dim,
         rms_norm_eps=fields.get("rms_norm_eps", TextConfig.rms_norm_eps),
-        rope_theta=float(rope.get("rope_theta", fields.get("rope_theta", TextConfig.rope_theta))),
-        mrope_section=tuple(rope["mrope_section"]),
+        rope_theta=rope_theta,
+        mrope_section=mrope_section,
         max_positions=fields.get("max_position_embeddings", TextConfig.max_positions),
     )
 
 
-def _rope(fields: _Fields) -> Mapping[str, Any]:
-    """Returns the rope entry, whatever its name; its kind must be M-RoPE without scaling."""
-    rope = fields.get("rope_parameters") or fields.get("rope_scaling")
-    if rope is None or "mrope_section" not in rope:
+def _rope(fields: _Fields) -> tuple[tuple[int, ...], float]:
+    """Returns M-RoPE's section and theta, whatever the names of the entries that hold them."""
+    parts = (fields.text, fields.root)
+    entries = [
+        part[name]
+        for part in parts
+        for name in ("rope_parameters", "rope_scaling")
+        if part.get(name)
+    ]
+    for entry in entries:
+        kinds = {entry[name] for name in ("type", "rope_type") if name in entry}
+        if not kinds <= {"mrope", "default"}:
+            raise CheckpointError(f"rope type is {kinds}; expected 'mrope' or 'default', unscaled")
+    sections = {tuple(entry["mrope_section"]) for entry in entries if "mrope_section" in entry}
+    if len(sections) != 1:
         raise CheckpointError(
-            "mrope_section is missing; expected it in rope_scaling or rope_parameters"
+            f"mrope_section is {sorted(sections) or 'missing'}; expected one, in rope_scaling or "
+            "rope_parameters"
         )
-    for name in ("type", "rope_type"):
-        if rope.get(name, "mrope") not in ("mrope", "default"):
-            raise CheckpointError(f"rope {name} is {rope[name]!r}; expected 'mrope' or 'default'")
-    return rope
+    thetas = {float(entry["rope_theta"]) for entry in entries if "rope_theta" in entry}
+    thetas |= {float(part["rope_theta"]) for part in parts if "rope_theta" in part}
+    if len(thetas) > 1:
+        raise CheckpointError(f"rope_theta has contradicting values: {sorted(thetas)}")
+    return sections.pop(), thetas.pop() if thetas else TextConfig.rope_theta
 
 
 def _vision(vision: Mapping[str, Any], text: TextConfig) -> VisionConfig:
@@ -232,9 +242,7 @@ def _released_vision(vision: VisionConfig) -> dict[str, Any]:
 
 
 def _tied(config: Mapping[str, Any]) -> bool:
-    """The root decides, as in Transformers; files that leave it out say it in text_config."""
-    inner = (config.get("text_config") or {}).get("tie_word_embeddings", False)
-    return bool(config.get("tie_word_embeddings", inner))
+    return bool(_first(config, "tie_word_embeddings"))
 
 
 def _token(fields: _Fields, name: str, vocab_size: int) -> int:
@@ -245,6 +253,11 @@ def _token(fields: _Fields, name: str, vocab_size: int) -> int:
 
 
 def _dtype(config: Mapping[str, Any]) -> str | None:
-    parts = (config, config.get("text_config") or {})
-    named = [part[name] for part in parts for name in ("dtype", "torch_dtype") if part.get(name)]
-    return named[0].removeprefix("torch.") if named else None
+    named = _first(config, "dtype") or _first(config, "torch_dtype")
+    return named.removeprefix("torch.") if named else None
+
+
+def _first(config: Mapping[str, Any], name: str) -> Any:
+    """Returns the root's value where it has one, as Transformers does, else text_config's."""
+    text = config.get("text_config") or {}
+    return text.get(name) if config.get(name) is None else config[name]
