@@ -1,0 +1,131 @@
+"""The report of a run: results with their intervals, learning curves by stage, episodes."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from r3jax.view import page, plot, trace
+from r3jax.view.page import escape
+
+# Plots that stand open, in this order; a plot shows those of its metrics that a stage has.
+PLOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Loss", ("loss",)),
+    ("Reward", ("reward",)),
+    ("Accuracy", ("accuracy", "eval/accuracy")),
+    ("Reward terms", ("reward/accuracy", "reward/format", "reward/region", "reward/length")),
+    ("Looks per answer", ("looks_per_answer",)),
+    ("Looking and thinking", ("tool_rate", "text_after_look", "closed_thoughts")),
+    ("Episodes cut short", ("truncated", "over_turn", "ended_without_answer")),
+    ("Tokens of an episode", ("tokens", "tokens_sampled", "tokens_image")),
+    ("Groups without variance", ("zero_variance_groups",)),
+    ("Divergence from the reference (KL)", ("kl",)),
+    ("Gradient norm", ("grad_norm",)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A share between 0 and 1 with its confidence interval over `count` questions."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultTable:
+    """Scores of several models: `rows` maps a model's name to one score (or None) a column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, Sequence[Score | None]]
+    note: str = ""
+
+    def __post_init__(self):
+        for name, scores in self.rows.items():
+            if len(scores) != len(self.columns):
+                raise ValueError(
+                    f"row {name!r} of table {self.title!r} has {len(scores)} scores for "
+                    f"{len(self.columns)} columns; use None where there is none"
+                )
+
+
+def report_html(
+    title: str,
+    summary: str,
+    tables: Sequence[ResultTable],
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    traces: Sequence[str],
+    settings: Mapping[str, object],
+) -> str:
+    """The page of a run.
+
+    `curves` maps a stage ("SFT", "R-GRPO") to the lines of its metrics file; `traces` are
+    `trace.trace_fragment`s; `settings` is shown folded. `title` and `summary` are plain text.
+    """
+    body = [f'<h1>{escape(title)}</h1><p class="lead">{escape(summary)}</p>']
+    body += [_table(table) for table in tables]
+    body += [_stage(name, lines) for name, lines in curves.items() if lines]
+    if traces:
+        body.append(f"<h2>Episodes</h2>{trace.LEGEND}{''.join(traces)}")
+    if settings:
+        items = "".join(
+            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in settings.items()
+        )
+        body.append(
+            f"<h2>Settings</h2><details><summary>{len(settings)} settings</summary>"
+            f"<dl>{items}</dl></details>"
+        )
+    return page.render(title, "".join(body))
+
+
+def _table(table: ResultTable) -> str:
+    """Scores with a bar and the interval drawn on it."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(_cell(score) for score in scores)}</tr>"
+        for name, scores in table.rows.items()
+    )
+    note = f'<p class="small">{escape(table.note)}</p>' if table.note else ""
+    return (
+        f'<h2>{escape(table.title)}</h2><div class="scroll"><table><thead><tr><th></th>{head}</tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>{note}"
+    )
+
+
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return '<td class="small">not measured</td>'
+    low, high = 100 * score.low, 100 * score.high
+    return (
+        f'<td title="{score.count} questions">{100 * score.value:.1f}'
+        f'<span class="ci">{low:.1f} to {high:.1f}</span>'
+        f'<div class="bar"><i style="width:{100 * score.value:.2f}%"></i>'
+        f'<b style="left:{low:.2f}%;width:{high - low:.2f}%"></b></div></td>'
+    )
+
+
+def _stage(name: str, lines: Sequence[Mapping[str, float]]) -> str:
+    """The learning curves of one stage: the known ones open, all others folded."""
+    present = sorted({key for line in lines for key in line if key != "step"})
+    shown = [(title, [key for key in keys if key in present]) for title, keys in PLOTS]
+    figures = [_plot(title, keys, lines) for title, keys in shown if keys]
+    known = {key for _, keys in PLOTS for key in keys}
+    others = [_plot(key, [key], lines) for key in present if key not in known]
+    folded = (
+        f"<details><summary>{len(others)} more metrics</summary>"
+        f'<div class="plots">{"".join(others)}</div></details>'
+        if others
+        else ""
+    )
+    return f'<h2>{escape(name)}</h2><div class="plots">{"".join(figures)}</div>{folded}'
+
+
+def _plot(title: str, keys: Sequence[str], lines: Sequence[Mapping[str, float]]) -> str:
+    """A plot of some metrics over the steps that have them."""
+    series = []
+    for key in keys:
+        points = [(line["step"], line[key]) for line in lines if key in line]
+        label = key.rpartition("/")[2].replace("_", " ")
+        series.append(plot.Series(label, [x for x, _ in points], [y for _, y in points]))
+    return plot.line_plot(title, series)
