@@ -22,7 +22,6 @@ from r3jax.checkpoint.errors import CheckpointError, listed
 from r3jax.checkpoint.hf_config import HFExtras
 from r3jax.checkpoint.hf_table import Place
 from r3jax.checkpoint.safetensors_io import Pending, Stored
-from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 
 SAME = "same"
@@ -163,8 +162,8 @@ def _allocate(
                 f"{key} is {kind} but the same weight of other layers is {kinds[place.path]}; "
                 "layers are stacked, so name one dtype instead of 'same'"
             )
-    shapes = hf_table.flatten(qwen.abstract_params(config))
-    return {path: np.empty(leaf.shape, kinds[path]) for path, leaf in shapes.items()}
+    shapes = hf_table.param_shapes(config)
+    return {path: np.empty(shape, kinds[path]) for path, shape in shapes.items()}
 
 
 def _dtype(asked: str, found: np.dtype) -> np.dtype:
@@ -179,13 +178,13 @@ def _dtype(asked: str, found: np.dtype) -> np.dtype:
 
 
 def _matching_leaves(config: ModelConfig, params: Mapping) -> dict[tuple[str, ...], jax.Array]:
-    expected, found = hf_table.flatten(qwen.abstract_params(config)), hf_table.flatten(params)
+    expected, found = hf_table.param_shapes(config), hf_table.flatten(params)
     problems = [("/".join(path), "missing") for path in expected if path not in found]
     problems += [("/".join(path), "unknown") for path in found if path not in expected]
     problems += [
-        ("/".join(path), f"expected shape {leaf.shape}, found {found[path].shape}")
-        for path, leaf in expected.items()
-        if path in found and found[path].shape != leaf.shape
+        ("/".join(path), f"expected shape {shape}, found {found[path].shape}")
+        for path, shape in expected.items()
+        if path in found and found[path].shape != shape
     ]
     if problems:
         raise listed("the parameters are not those of the config", problems, "Nothing was written.")

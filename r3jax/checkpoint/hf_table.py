@@ -12,7 +12,9 @@ names of Transformers 5 to them.
 """
 
 import dataclasses
+import functools
 import math
+import types
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -92,12 +94,19 @@ class Place:
         return weight.reshape(self.theirs)
 
 
+@functools.cache
+def param_shapes(config: ModelConfig) -> Mapping[tuple[str, ...], tuple[int, ...]]:
+    """Returns the shape of every parameter of ours by path."""
+    leaves = flatten(qwen.abstract_params(config))
+    return types.MappingProxyType({path: leaf.shape for path, leaf in leaves.items()})
+
+
 def places(config: ModelConfig) -> tuple[Place, ...]:
     """Returns a place for every tensor of a released checkpoint of `config`.
 
     Raises: CheckpointError if the table and the model's parameters differ.
     """
-    shapes = {path: leaf.shape for path, leaf in flatten(qwen.abstract_params(config)).items()}
+    shapes = param_shapes(config)
     rows = [row for row in TABLE if row[1] != HEAD or not config.tie_word_embeddings]
     named = {tuple(row[0].split("/")) for row in rows}
     if named != set(shapes):

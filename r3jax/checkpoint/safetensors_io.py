@@ -203,10 +203,10 @@ def _write_file(file: Path, tensors: Sequence[Pending]) -> None:
     with file.open("wb") as opened:
         opened.write(struct.pack("<Q", len(head)) + head)
         for tensor in tensors:
-            array = np.ascontiguousarray(tensor.make())
+            array = tensor.make()
             if array.shape != tensor.shape or array.dtype != tensor.dtype:
                 raise CheckpointError(
                     f"{tensor.key}: expected {tensor.dtype}{list(tensor.shape)}, "
                     f"came {array.dtype}{list(array.shape)}"
                 )
-            opened.write(array.reshape(-1).view(np.uint8).data)
+            opened.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
