@@ -5,6 +5,7 @@ so that the proof of parity does not lean on the code that it would have to catc
 import json
 import pathlib
 
+import jax
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -139,3 +140,24 @@ def _text(left: dict, config: model_config.ModelConfig) -> dict:
     if not config.tie_word_embeddings:
         tree["head"] = {"kernel": _take(left, "lm_head.weight")}
     return tree
+
+
+def of_tree(
+    tree: dict, like: dict[str, np.ndarray], config: model_config.ModelConfig
+) -> dict[str, np.ndarray]:
+    """The inverse of `to_tree`, with names and shapes as in `like`.
+
+    Numbers every element, sends the numbers through `to_tree` and puts values where they came from.
+    """
+    sizes = [tensor.size for tensor in like.values()]
+    ends = np.cumsum(sizes)
+    assert ends[-1] < 2**24, "element numbers must be exact in float32"
+    numbered = {
+        name: np.arange(end - tensor.size, end).reshape(tensor.shape)
+        for (name, tensor), end in zip(like.items(), ends)
+    }
+    flat = np.full(ends[-1], np.nan, np.float32)
+    numbers = to_tree(numbered, config)
+    jax.tree.map(lambda at, leaf: flat.__setitem__(at.astype(int), np.asarray(leaf)), numbers, tree)
+    parts = np.split(flat, ends[:-1])
+    return {name: part.reshape(like[name].shape) for name, part in zip(like, parts)}

@@ -1,5 +1,6 @@
 """Sequences of words and images for tests, and what the model is called with for them."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -100,15 +101,18 @@ def inputs(
     length: int | None = None,
     windows: int | None = None,
 ) -> Inputs:
-    """One sequence as model inputs, padded on the right to `length`, in rows of `windows`."""
+    """One sequence as model inputs, padded on the right to `length`.
+
+    With `windows` there is a row of so many windows of images, even where the sequence has none.
+    """
     length = length or len(tokens)
     grids = [patches.merged_grid(image.shape) for image in images]
     position, _ = positions.rope_index(tokens, grids, config.image_token_id)
     feature_index = np.full(len(tokens), -1, np.int32)
     batch = None
-    if images:
+    if images or windows:
         batch, index = arrange(images, windows=windows)
-        feature_index[tokens == config.image_token_id] = np.concatenate(index)
+        feature_index[tokens == config.image_token_id] = np.concatenate([[], *index])
     pad = (0, length - len(tokens))
     return Inputs(
         np.pad(tokens, pad)[None],
@@ -119,19 +123,26 @@ def inputs(
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model, params, batch):
+    return model.apply({"params": params}, batch, method="encode")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model, params, given):
+    return model.apply({"params": params}, *given)
+
+
 def features(model: qwen.Qwen25VL, params: dict, images: Sequence[np.ndarray], **bucket):
     """Features of each picture in raster order, a list of float32 [tokens, D]."""
     batch, index = arrange(images, **bucket)
-    table = np.asarray(
-        jax.jit(model.apply, static_argnames="method")({"params": params}, batch, method="encode")
-    )
+    table = np.asarray(_encode(model, params, batch))
     return [table[rows] for rows in index]
 
 
 def logits(model: qwen.Qwen25VL, params: dict, given: Inputs) -> np.ndarray:
     """Logits float32 [T, V] of the real tokens of one sequence."""
-    out = jax.jit(model.apply)({"params": params}, *given)
-    return np.asarray(out)[0][: int(given.mask.sum())]
+    return np.asarray(_apply(model, params, given))[0][: int(given.mask.sum())]
 
 
 def token_logprobs(logits: jax.Array, tokens: jax.Array) -> jax.Array:
