@@ -70,6 +70,6 @@ def _read(hint: typing.Any, value: object, where: str) -> object:
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     fits = isinstance(value, int | float) if float in allowed else isinstance(value, allowed)
     if not fits or isinstance(value, bool):
-        names = " or ".join(kind.__name__ for kind in allowed)
+        names = " or ".join("null" if k is types.NoneType else k.__name__ for k in allowed)
         raise ValueError(f"{where}: expected {names}, found {value!r}")
     return value
