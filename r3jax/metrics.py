@@ -41,7 +41,7 @@ class MetricsWriter:
         self._files = {}
         for name in (METRICS, TIMINGS):
             drop_from(directory / name, resume_step)
-            self._files[name] = open(directory / name, "a", encoding="utf-8")
+            self._files[name] = (directory / name).open("a", encoding="utf-8")
 
     def write(
         self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None

@@ -1,4 +1,4 @@
-"""metrics.jsonl survives kills, numbers survive the file, progress reads well without a terminal."""
+"""metrics.jsonl survives kills, numbers survive the file, progress needs no terminal."""
 
 import importlib
 import io
@@ -43,7 +43,7 @@ def test_numbers_read_back_bit_for_bit(values):
 def test_a_metric_that_is_not_finite_names_itself_and_the_step(tmp_path, value):
     with (
         metrics.MetricsWriter(tmp_path) as writer,
-        pytest.raises(ValueError, match="metric 'loss' is .* at step 7"),
+        pytest.raises(ValueError, match=r"metric 'loss' is .* at step 7"),
     ):
         writer.write(7, {"loss": value})
 
@@ -64,20 +64,21 @@ def test_tensorboard_gets_every_number_or_says_what_to_install(tmp_path, monkeyp
     with pytest.raises(ImportError, match="pip install tensorboardX"):
         metrics.MetricsWriter(tmp_path, tensorboard=True)
 
+    seen = []
+
     class Board:
-        seen = []
         SummaryWriter = classmethod(lambda cls, directory: cls())
 
         def add_scalar(self, tag, value, step):
-            self.seen.append((tag, value, step))
+            seen.append((tag, value, step))
 
         def close(self):
-            self.seen.append("closed")
+            seen.append("closed")
 
     monkeypatch.setattr(importlib, "import_module", lambda name: Board)
     with metrics.MetricsWriter(tmp_path, tensorboard=True) as writer:
         writer.write(2, {"loss": 0.5}, {"seconds": 3.0})
-    assert Board.seen == [("loss", 0.5, 2), ("seconds", 3.0, 2), "closed"]
+    assert seen == [("loss", 0.5, 2), ("seconds", 3.0, 2), "closed"]
 
 
 def run_progress(terminal):

@@ -3,7 +3,7 @@
 import re
 
 BOX = re.compile(r'\{\s*"bbox_2d"[^}]*\}')  # as decoding stops: up to the first }
-MESSAGE = re.compile(r"\(No view: [^()]*\)")  # forced after a failed look: no reasoning of the model
+MESSAGE = re.compile(r"\(No view: [^()]*\)")  # forced after a failed look, never the model's
 _TAGS = re.compile(r"</?(?:think|answer)>")
 
 

@@ -30,13 +30,20 @@ class Series:
             raise ValueError(f"series {self.label!r} has a value that is not finite; drop it first")
 
 
-def line_plot(title: str, series: Sequence[Series], x_label: str = "step") -> str:
-    """A `<figure>` with axes, ticks, legend and one line for each series."""
+def line_plot(
+    title: str, series: Sequence[Series], x_label: str = "step", include: Sequence[float] = ()
+) -> str:
+    """A `<figure>` with axes, ticks, legend and one line for each series.
+
+    `include` are values that the y axis shows in any case (0 and 1 for shares).
+    """
     if not series:
         raise ValueError(f"plot {title!r} has no series; leave it out")
-    x_ticks = ticks(min(min(s.x) for s in series), max(max(s.x) for s in series), 5)
-    y_ticks = ticks(min(min(s.y) for s in series), max(max(s.y) for s in series), 4)
-    x_low, x_high = min(min(s.x) for s in series), max(max(s.x) for s in series)
+    x_values = [x for one in series for x in one.x]
+    y_values = [y for one in series for y in one.y] + list(include)
+    x_low, x_high = min(x_values), max(x_values)
+    x_ticks = ticks(x_low, x_high, 5)
+    y_ticks = ticks(min(y_values), max(y_values), 4)
     scale = _Scale(x_low, x_high if x_high > x_low else x_low + 1, y_ticks[0], y_ticks[-1])
     body = _axes(scale, [t for t in x_ticks if x_low <= t <= x_high], y_ticks, x_label)
     body += "".join(_curve(one, scale, i % _NUM_COLOURS) for i, one in enumerate(series))

@@ -6,19 +6,33 @@ from collections.abc import Mapping, Sequence
 from r3jax.view import page, plot, trace
 from r3jax.view.page import escape
 
-# Plots that stand open, in this order; a plot shows those of its metrics that a stage has.
-PLOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Loss", ("loss",)),
-    ("Reward", ("reward",)),
-    ("Accuracy", ("accuracy", "eval/accuracy")),
-    ("Reward terms", ("reward/accuracy", "reward/format", "reward/region", "reward/length")),
-    ("Looks per answer", ("looks_per_answer",)),
-    ("Looking and thinking", ("tool_rate", "text_after_look", "closed_thoughts")),
-    ("Episodes cut short", ("truncated", "over_turn", "ended_without_answer")),
-    ("Tokens of an episode", ("tokens", "tokens_sampled", "tokens_image")),
-    ("Groups without variance", ("zero_variance_groups",)),
-    ("Divergence from the reference (KL)", ("kl",)),
-    ("Gradient norm", ("grad_norm",)),
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A plot of some metrics; `include` are values that its y axis always shows."""
+
+    title: str
+    metrics: tuple[str, ...]
+    include: tuple[float, ...] = ()
+
+
+# Panels that stand open, in this order; a panel shows those of its metrics that a stage has.
+PANELS = (
+    Panel("Loss", ("loss",)),
+    Panel("Reward", ("reward",), (0.0,)),
+    Panel("Accuracy", ("accuracy", "eval/accuracy"), (0.0, 1.0)),
+    Panel(
+        "Reward terms",
+        ("reward/accuracy", "reward/format", "reward/region", "reward/length"),
+        (0.0,),
+    ),
+    Panel("Looks per answer", ("looks_per_answer",), (0.0,)),
+    Panel("Looking and thinking", ("tool_rate", "text_after_look", "closed_thoughts"), (0.0, 1.0)),
+    Panel("Episodes cut short", ("truncated", "over_turn", "ended_without_answer"), (0.0,)),
+    Panel("Tokens of an episode", ("tokens", "tokens_sampled", "tokens_image"), (0.0,)),
+    Panel("Groups without variance", ("zero_variance_groups",), (0.0, 1.0)),
+    Panel("Divergence from the reference (KL)", ("kl",), (0.0,)),
+    Panel("Gradient norm", ("grad_norm",), (0.0,)),
 )
 
 
@@ -73,7 +87,7 @@ def report_html(
             f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in settings.items()
         )
         body.append(
-            f"<h2>Settings</h2><details><summary>{len(settings)} settings</summary>"
+            f"<h2>Settings</h2><details><summary>All settings ({len(settings)})</summary>"
             f"<dl>{items}</dl></details>"
         )
     return page.render(title, "".join(body))
@@ -108,12 +122,11 @@ def _cell(score: Score | None) -> str:
 def _stage(name: str, lines: Sequence[Mapping[str, float]]) -> str:
     """The learning curves of one stage: the known ones open, all others folded."""
     present = sorted({key for line in lines for key in line if key != "step"})
-    shown = [(title, [key for key in keys if key in present]) for title, keys in PLOTS]
-    figures = [_plot(title, keys, lines) for title, keys in shown if keys]
-    known = {key for _, keys in PLOTS for key in keys}
-    others = [_plot(key, [key], lines) for key in present if key not in known]
+    figures = [_plot(panel, lines) for panel in PANELS if set(panel.metrics) & set(present)]
+    known = {key for panel in PANELS for key in panel.metrics}
+    others = [_plot(Panel(key, (key,)), lines) for key in present if key not in known]
     folded = (
-        f"<details><summary>{len(others)} more metrics</summary>"
+        f"<details><summary>More metrics ({len(others)})</summary>"
         f'<div class="plots">{"".join(others)}</div></details>'
         if others
         else ""
@@ -121,11 +134,12 @@ def _stage(name: str, lines: Sequence[Mapping[str, float]]) -> str:
     return f'<h2>{escape(name)}</h2><div class="plots">{"".join(figures)}</div>{folded}'
 
 
-def _plot(title: str, keys: Sequence[str], lines: Sequence[Mapping[str, float]]) -> str:
+def _plot(panel: Panel, lines: Sequence[Mapping[str, float]]) -> str:
     """A plot of some metrics over the steps that have them."""
     series = []
-    for key in keys:
+    for key in panel.metrics:
         points = [(line["step"], line[key]) for line in lines if key in line]
-        label = key.rpartition("/")[2].replace("_", " ")
-        series.append(plot.Series(label, [x for x, _ in points], [y for _, y in points]))
-    return plot.line_plot(title, series)
+        if points:
+            label = key.rpartition("/")[2].replace("_", " ")
+            series.append(plot.Series(label, [x for x, _ in points], [y for _, y in points]))
+    return plot.line_plot(panel.title, series, include=panel.include)

@@ -27,7 +27,7 @@ tbody th{font-weight:600}
 min-width:120px}
 .bar i{position:absolute;top:0;bottom:0;left:0;border-radius:3px;background:var(--accent)}
 .bar b{position:absolute;top:-2px;height:9px;border:solid var(--ink);border-width:0 1.5px;
-opacity:.55}
+opacity:.6;background:linear-gradient(var(--ink),var(--ink)) center/100% 1.5px no-repeat}
 .plots{display:grid;gap:16px;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr))}
 .plot{margin:0;border:1px solid var(--line);border-radius:10px;background:var(--card);
 padding:14px 14px 8px}
@@ -78,6 +78,7 @@ dl{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.25rem 1.
 font-size:.9rem;margin:.8rem 0 .2rem}
 dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin-bottom:14px}
+.legend .words{font-size:inherit;line-height:inherit}
 @media(max-width:760px){main{padding:24px 14px 60px}.columns{grid-template-columns:1fr}
 .trace{padding:14px}h1{font-size:1.5rem}.terms .total{margin-left:0}
 dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}}

@@ -95,9 +95,9 @@ def _percentages(box: Box, height: int, width: int) -> tuple[float, float, float
 
 def _caption(question: Question, resized_size: tuple[int, int] | None) -> str:
     height, width = question.images[0].shape[:2]
-    seen = f", seen by the model at {resized_size[1]}×{resized_size[0]}" if resized_size else ""
+    seen = f", seen by the model at {resized_size[1]} x {resized_size[0]}" if resized_size else ""
     source = f"{escape(question.source)} · " if question.source else ""
-    return f'<p class="small">{source}{escape(question.id)} · {width}×{height}{seen}</p>'
+    return f'<p class="small">{source}{escape(question.id)} · {width} x {height}{seen}</p>'
 
 
 def _transcript(episode: Episode, token_texts: Sequence[str] | None) -> str:
@@ -106,6 +106,8 @@ def _transcript(episode: Episode, token_texts: Sequence[str] | None) -> str:
     for piece in pieces.cut(episode, token_texts):
         if isinstance(piece, pieces.LookHere):
             parts.append(_look(piece, episode.looks[piece.index]))
+        elif piece.source is Source.FORCED and not piece.text.strip():
+            continue  # the line ends around a crop, which stands on lines of its own here
         elif piece.source is Source.FORCED:
             parts.append(f'<span class="forced">{escape(piece.text)}</span>')
         elif piece.logp is None:
@@ -129,7 +131,7 @@ def _look(piece: pieces.LookHere, look: Look) -> str:
         )
     height, width = look.crop.shape[:2]
     shown_width = max(width, min(2 * width, 260))  # tiny crops are enlarged to be read
-    facts = [f"{width}×{height}"]
+    facts = [f"{width} x {height}"]
     if look.zoom is not None:
         facts.append(f"zoom {look.zoom:.2f}")
     if piece.num_tokens is not None:
