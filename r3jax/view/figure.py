@@ -1,6 +1,7 @@
 """One episode as a picture: the image with its boxes, the crops and the text between, by Pillow."""
 
 import dataclasses
+import re
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -24,15 +25,11 @@ def trace_png(question: Question, episode: Episode) -> Image.Image:
     blocks = _blocks(episode, right)
     top = _MARGIN + title.height + 22
     text_height = sum(block.height + _SPACE for block in blocks)
-    height = top + max(image_height + 40, text_height) + _MARGIN
+    height = top + max(image_height, text_height) + _MARGIN
     picture = Image.new("RGB", (WIDTH * _SCALE, height * _SCALE), _PAPER)
     pen = _Pen(picture)
     title.draw(pen, _MARGIN, _MARGIN)
     _draw_image(pen, image, episode, _MARGIN, top, image_height)
-    if episode.answer is not None:
-        _Text(f"Answer: {episode.answer}", 17, _LEFT, _MUTED).draw(
-            pen, _MARGIN, top + image_height + 14
-        )
     y = top
     for block in blocks:
         block.draw(pen, _MARGIN + _LEFT + _GAP, y)
@@ -138,12 +135,11 @@ def _blocks(episode: Episode, width: float) -> list[_Text | _Crop]:
 
 
 def _paragraph(text: str, width: float, colour: str) -> list[_Text]:
-    """A block of text, or none if nothing is left of it without the messages and tags."""
-    text = texts.MESSAGE.sub("", text)
-    for tag in ("<think>", "</think>"):
-        text = text.replace(tag, "")
-    text = text.replace("<answer>", "Answer: ").replace("</answer>", "")
-    return [_Text(" ".join(text.split()), 19, width, colour)] if text.strip() else []
+    """The text and its answer as blocks, without tags and messages; none if nothing is left."""
+    text = re.sub("</?think>|</answer>", "", texts.MESSAGE.sub("", text))
+    before, tag, answer = text.partition("<answer>")
+    parts = [before, f"Answer: {answer}" if tag else ""]
+    return [_Text(" ".join(part.split()), 19, width, colour) for part in parts if part.strip()]
 
 
 def _draw_image(pen: _Pen, image: Image.Image, episode: Episode, x, y, height) -> None:
