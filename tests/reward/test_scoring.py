@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from reward_examples import BOX, make_episode, make_group, make_look, make_question, thought
 
 from r3jax.data import looks
 from r3jax.records import LookOutcome, Stop, Verdict
 from r3jax.reward import scoring
 from r3jax.reward.terms import RewardConfig
+from tests.reward.examples import BOX, make_episode, make_group, make_look, make_question, thought
 
 OK = LookOutcome.OK
 LOOK = f"look closely at it {BOX}\n now it is red"

@@ -1,11 +1,11 @@
 """Summaries of scored groups and the alarms on them."""
 
 import pytest
-from reward_examples import BOX, make_episode, make_group, make_look, thought
 
 from r3jax.records import LookOutcome, Stop
 from r3jax.reward import alarms, scoring, stats
 from r3jax.reward.terms import RewardConfig
+from tests.reward.examples import BOX, make_episode, make_group, make_look, thought
 
 
 def test_summary_counts_looks_stops_verdicts_and_tokens():

@@ -6,10 +6,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from view_examples import TERMS, make_curves, make_example
 
 from r3jax.records import Source, Verdict
 from r3jax.view import figure, pieces, plot, report, trace
+from tests.view.examples import TERMS, make_curves, make_example
 
 HOSTILE = "</style></title><script>document.title='hit'</script><img src=x onerror=alert(1)>\"'&"
 SCORE = report.Score(0.93, 0.90, 0.95, 500)
