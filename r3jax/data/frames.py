@@ -90,11 +90,6 @@ class Frame:
         """How many tokens of the language model the resized image becomes."""
         return (self.resized_height // FACTOR) * (self.resized_width // FACTOR)
 
-    @property
-    def grid_merged(self) -> tuple[int, int]:
-        """(height, width) of the resized image in image tokens."""
-        return self.resized_height // FACTOR, self.resized_width // FACTOR
-
     def to_original(self, box_resized: Box) -> Box:
         """A box in pixels of the resized image, in pixels of the original."""
         x1, y1, x2, y2 = box_resized

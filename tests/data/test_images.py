@@ -90,6 +90,12 @@ def test_floating_point_pixels_are_refused(tmp_path):
     assert fault_of(tmp_path / "f.tiff") is ImageFault.MODE
 
 
+def test_grey_beyond_16_bits_is_refused(tmp_path):
+    Image.fromarray(np.full((4, 4), 65536, np.int32)).save(tmp_path / "i.tiff")
+    with pytest.raises(ImageError, match=r"grey values in 0\.\.65535, found 65536\.\.65536"):
+        images.open_image(tmp_path / "i.tiff")
+
+
 def fault_of(path, **arguments) -> ImageFault:
     with pytest.raises(ImageError) as caught:
         images.open_image(path, **arguments)

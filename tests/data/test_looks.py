@@ -1,5 +1,6 @@
 """Looks: every text ends in an outcome, and the right one."""
 
+import dataclasses
 import json
 import math
 
@@ -141,6 +142,14 @@ def test_any_box_on_any_image_gives_a_crop_or_an_outcome(height, width, shares):
     sides = (frame.resized_width, frame.resized_height) * 2
     numbers = [round(share * side, 2) for share, side in zip(shares, sides)]
     check_look(box(*numbers), image, frame)
+
+
+def test_whole_pixels_can_be_too_thin_where_the_box_is_not():
+    image = np.zeros((10, 1000, 3), np.uint8)
+    frame = frames.Frame.fit(10, 1000, RULES.crop)
+    rules = dataclasses.replace(RULES, max_aspect=200, min_side=1)
+    written = frame.to_resized((0.5, 0.0, 200.5, 1.0))  # 201 x 1 pixels once rounded outwards
+    assert looks.take_look(box(*written), image, frame, (), rules).outcome is LookOutcome.TOO_THIN
 
 
 def test_every_failure_has_its_own_short_sentence():
