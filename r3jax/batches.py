@@ -1,0 +1,169 @@
+"""From records to the padded arrays that jitted programs take: prompts, suffixes and their images.
+
+The last prompt token is left out of the prefix and starts every suffix instead: the suffix's
+inputs are [last prompt token, tokens...], its targets the tokens themselves. So a prefill needs no
+logits, and the first sampled token is predicted like any other.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from r3jax import buckets as buckets_lib
+from r3jax import patches
+from r3jax.arrays import Array
+from r3jax.buckets import Buckets, ImageBucket
+from r3jax.patches import VisionBatch
+from r3jax.records import Episode, Prompt, Source
+
+NO_FEATURE = -1
+
+
+class PromptBatch(NamedTuple):
+    """Prompts without their last token, padded at the end.
+
+    tokens int32 [B, P]; positions int32 [3, B, P]; mask bool [B, P]; feature_index int32 [B, P],
+    -1 for words.
+    """
+
+    tokens: Array
+    positions: Array
+    mask: Array
+    feature_index: Array
+
+
+class SuffixBatch(NamedTuple):
+    """Episodes after the prompts of a `PromptBatch`, padded at the end.
+
+    inputs, targets int32 [B, G, T]; positions int32 [3, B, G, T] and feature_index int32
+    [B, G, T] of the inputs; valid bool [B, G, T]: not padding; trained bool [B, G, T]: the target
+    was SAMPLED; logp_sampled float32 [B, G, T] of the targets.
+    """
+
+    inputs: Array
+    targets: Array
+    positions: Array
+    feature_index: Array
+    valid: Array
+    trained: Array
+    logp_sampled: Array
+
+
+def pack_images(
+    images: Sequence[np.ndarray], choices: Sequence[ImageBucket], what: str
+) -> tuple[VisionBatch, list[np.ndarray]]:
+    """Arranges resized images into the smallest bucket that takes them.
+
+    Equal images are stored once. Returns the batch and each image's feature indices.
+    """
+    unique: dict[tuple, int] = {}
+    order = [unique.setdefault((image.shape, image.tobytes()), len(unique)) for image in images]
+    distinct = [images[order.index(i)] for i in range(len(unique))]
+    grids = [patches.merged_grid(image.shape) for image in distinct]
+    shapes = [patches.window_shape(*grid) for grid in grids]
+    largest = max((slots for _, slots in shapes), default=0)
+    for bucket in sorted(choices, key=lambda b: b.features):
+        if largest <= bucket.slots and _fits([w for w, _ in shapes], bucket):
+            flat = [patches.patchify(image) for image in distinct]
+            batch, index = patches.arrange(flat, grids, bucket.rows, bucket.windows, bucket.slots)
+            return batch, [index[i] for i in order]
+    raise ValueError(
+        f"{what}: {len(distinct)} images of {sum(w for w, _ in shapes)} windows with up to "
+        f"{largest} patches fit no bucket of {[_bucket_text(b) for b in choices]}: "
+        "add a larger image bucket, or lower the pixel bounds"
+    )
+
+
+def _bucket_text(bucket: ImageBucket) -> str:
+    return f"{bucket.rows}x{bucket.windows}x{bucket.slots}"
+
+
+def _fits(windows: Sequence[int], bucket: ImageBucket) -> bool:
+    free = [bucket.windows] * bucket.rows
+    for needed in windows:
+        row = next((i for i, left in enumerate(free) if left >= needed), None)
+        if row is None:
+            return False
+        free[row] -= needed
+    return True
+
+
+def pack_prompts(
+    prompts: Sequence[Prompt], buckets: Buckets, image_token_id: int
+) -> tuple[PromptBatch, VisionBatch]:
+    """Pads prompts to a bucket and arranges their images."""
+    length = buckets_lib.choose(
+        buckets.prompt_tokens, max(len(p.tokens) - 1 for p in prompts), "prompt_tokens"
+    )
+    shape = (len(prompts), length)
+    batch = PromptBatch(
+        np.zeros(shape, np.int32),
+        np.zeros((3, *shape), np.int32),
+        np.zeros(shape, bool),
+        np.full(shape, NO_FEATURE, np.int32),
+    )
+    images = [image for prompt in prompts for image in prompt.images]
+    vision, index = pack_images(images, buckets.images, "prompt images")
+    taken = iter(index)
+    for row, prompt in enumerate(prompts):
+        n = len(prompt.tokens) - 1
+        batch.tokens[row, :n] = prompt.tokens[:n]
+        batch.positions[:, row, :n] = prompt.positions[:, :n]
+        batch.mask[row, :n] = True
+        features = [next(taken) for _ in prompt.images]
+        if features:
+            batch.feature_index[row, :n][prompt.tokens[:n] == image_token_id] = np.concatenate(
+                features
+            )
+    return batch, vision
+
+
+def pack_suffixes(
+    prompts: Sequence[Prompt],
+    episodes: Sequence[Sequence[Episode]],
+    buckets: Buckets,
+    first_crop_feature: int,
+) -> tuple[SuffixBatch, VisionBatch]:
+    """Pads the episodes of each prompt to a bucket and arranges their crops.
+
+    Crop features are numbered from `first_crop_feature` on: the table that the update reads is
+    the prompts' features followed by the crops'.
+    """
+    longest = max(len(episode.tokens) for group in episodes for episode in group)
+    length = buckets_lib.choose(buckets.suffix_tokens, longest, "suffix_tokens")
+    shape = (len(prompts), len(episodes[0]), length)
+    batch = SuffixBatch(
+        inputs=np.zeros(shape, np.int32),
+        targets=np.zeros(shape, np.int32),
+        positions=np.zeros((3, *shape), np.int32),
+        feature_index=np.full(shape, NO_FEATURE, np.int32),
+        valid=np.zeros(shape, bool),
+        trained=np.zeros(shape, bool),
+        logp_sampled=np.zeros(shape, np.float32),
+    )
+    crops = [crop for group in episodes for episode in group for crop in episode.crops]
+    vision, index = pack_images(crops, buckets.crops, "crops")
+    taken = iter(index)
+    for b, (prompt, group) in enumerate(zip(prompts, episodes, strict=True)):
+        for g, episode in enumerate(group):
+            features = [next(taken) + first_crop_feature for _ in episode.crops]
+            _fill_suffix(batch, (b, g), prompt, episode, features)
+    return batch, vision
+
+
+def _fill_suffix(
+    batch: SuffixBatch, row: tuple[int, int], prompt: Prompt, episode: Episode, features: list
+) -> None:
+    n = len(episode.tokens)
+    batch.inputs[row][0] = prompt.tokens[-1]
+    batch.inputs[row][1:n] = episode.tokens[:-1]
+    batch.targets[row][:n] = episode.tokens
+    positions = np.concatenate([prompt.positions[:, -1:], episode.positions[:, :-1]], axis=1)
+    batch.positions[(slice(None), *row, slice(0, n))] = positions
+    batch.valid[row][:n] = True
+    batch.trained[row][:n] = episode.source == Source.SAMPLED
+    batch.logp_sampled[row][:n] = episode.logp
+    if features:
+        is_image = np.flatnonzero(episode.source[:-1] == Source.IMAGE) + 1
+        batch.feature_index[row][is_image] = np.concatenate(features)[: len(is_image)]

@@ -1,0 +1,1 @@
+"""Episodes from questions: prefill once a group, decode, look, append, go on."""

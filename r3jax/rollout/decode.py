@@ -1,0 +1,210 @@
+"""The decode program: rows of a batch sample tokens until each has stopped, then the host serves.
+
+A row is an episode [B, G]. Its slots hold the last prompt token, then the episode. Invariant: every
+slot but the last filled one is in the cache; the last filled one is fed next.
+"""
+
+import enum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from r3jax.arrays import Array
+from r3jax.model import text
+from r3jax.model.qwen import Qwen25VL
+from r3jax.records import Source
+from r3jax.rollout import sampling, stops
+
+
+class Status(enum.IntEnum):
+    """What a row is doing."""
+
+    DECODING = 0
+    BOX = 1  # closed a box and waits for its crop
+    ANSWERED = 2
+    ENDED = 3  # sampled an end token
+    FULL = 4  # no slot left
+    STOPPED = 5  # stopped by the host
+
+
+KEEP = -1  # in an insertion: the row's status stays
+
+
+class DecodeState(NamedTuple):
+    """Everything that a batch of rows is, on the device.
+
+    cache [L, B, G, S, K, H]; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
+    slots; length [B, G] filled slots; next_position, automaton, status [B, G].
+    """
+
+    cache: text.SuffixCache
+    tokens: Array
+    source: Array
+    logp: Array
+    positions: Array
+    length: Array
+    next_position: Array
+    automaton: Array
+    status: Array
+
+
+class Insertion(NamedTuple):
+    """What the host adds to waiting rows: tokens, source, feature_index [B, G, T], positions
+    [3, B, G, T], count [B, G] (0: nothing), next_position [B, G] after it, status [B, G] after it
+    (KEEP where the row is not concerned).
+    """
+
+    tokens: Array
+    source: Array
+    positions: Array
+    feature_index: Array
+    count: Array
+    next_position: Array
+    status: Array
+
+
+def start(
+    config,
+    last_token: Array,
+    last_position: Array,
+    episodes: int,
+    slots: int,
+    active: Array,
+    dtype,
+) -> DecodeState:
+    """Returns the state of fresh rows; `last_token`, `last_position`, `active` are [B]."""
+    B = last_token.shape[0]
+    shape = (B, episodes, slots)
+
+    def per_row(x):
+        return jnp.broadcast_to(x[:, None], (B, episodes)).astype(jnp.int32)
+
+    return DecodeState(
+        cache=text.empty_cache(config.text, B, episodes, slots, dtype),
+        tokens=jnp.zeros(shape, jnp.int32).at[..., 0].set(per_row(last_token)),
+        source=jnp.full(shape, int(Source.FORCED), jnp.int8),
+        logp=jnp.zeros(shape, jnp.float32),
+        positions=jnp.zeros((3, *shape), jnp.int32).at[..., 0].set(per_row(last_position)[None]),
+        length=jnp.ones((B, episodes), jnp.int32),
+        next_position=per_row(last_position + 1),
+        automaton=jnp.full((B, episodes), stops.START, jnp.int32),
+        status=jnp.where(per_row(active) > 0, int(Status.DECODING), int(Status.STOPPED)),
+    )
+
+
+def _at(array: Array, slot: Array) -> Array:
+    """array [..., B, G, S] at slot [B, G]."""
+    index = jnp.broadcast_to(slot[..., None], (*array.shape[:-1], 1))
+    return jnp.take_along_axis(array, index, axis=-1)[..., 0]
+
+
+def _put(array: Array, slot: Array, value: Array, where: Array) -> Array:
+    """array [..., B, G, S] with `value` at slot [B, G] of the rows `where` [B, G]."""
+    chosen = (jnp.arange(array.shape[-1]) == slot[..., None]) & where[..., None]
+    chosen = jnp.broadcast_to(chosen, array.shape)
+    return jnp.where(chosen, jnp.broadcast_to(value[..., None], array.shape), array)
+
+
+def decode_until_stopped(
+    model: Qwen25VL,
+    sampling_config: sampling.SamplingConfig,
+    budget: int,
+    params,
+    prefix: text.Prefix,
+    state: DecodeState,
+    keys: Array,
+    allowed: Array,
+    stop_table: Array,
+    end_tokens: Array,
+) -> DecodeState:
+    """Samples until no row is DECODING. `keys` [B, G]; rows never fill more than `budget` slots."""
+    B, G = state.status.shape
+
+    def step(state: DecodeState) -> DecodeState:
+        last = state.length - 1
+        x = model.apply({"params": params}, _at(state.tokens, last)[..., None], method="embed")
+        hidden, cache = model.apply(
+            {"params": params},
+            x,
+            _at(state.positions, last)[..., None],
+            prefix=prefix,
+            cache=state.cache,
+            start=last,
+            method="decode",
+        )
+        logits = model.apply({"params": params}, hidden[:, :, 0], method="logits")
+        now = jax.vmap(jax.vmap(jax.random.fold_in))(keys, state.length)
+        flat = logits.reshape(B * G, -1)
+        token, logp = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
+        return _advance(state, cache, token.reshape(B, G), logp.reshape(B, G))
+
+    def _advance(state, cache, token, logp) -> DecodeState:
+        going = state.status == Status.DECODING
+        slot = state.length
+        automaton = jnp.where(going, stop_table[state.automaton, token], state.automaton)
+        length = slot + going
+        status = jnp.where(length >= budget, int(Status.FULL), int(Status.DECODING))
+        ended = (token[..., None] == end_tokens).any(-1)
+        status = jnp.where(ended, int(Status.ENDED), status)
+        status = jnp.where(automaton == stops.BOX_CLOSED, int(Status.BOX), status)
+        status = jnp.where(automaton == stops.ANSWER_CLOSED, int(Status.ANSWERED), status)
+        return DecodeState(
+            cache=cache,
+            tokens=_put(state.tokens, slot, token, going),
+            source=_put(state.source, slot, jnp.full_like(token, Source.SAMPLED, jnp.int8), going),
+            logp=_put(state.logp, slot, logp, going),
+            positions=_put(state.positions, slot, state.next_position, going),
+            length=length,
+            next_position=state.next_position + going,
+            automaton=automaton.astype(jnp.int32),
+            status=jnp.where(going, status, state.status),
+        )
+
+    return jax.lax.while_loop(lambda s: (s.status == Status.DECODING).any(), step, state)
+
+
+def append(
+    model: Qwen25VL,
+    params,
+    prefix: text.Prefix,
+    state: DecodeState,
+    insertion: Insertion,
+    features: Array,
+) -> DecodeState:
+    """Feeds what the host inserts after each waiting row, all but its last token, to the cache."""
+    T = insertion.tokens.shape[-1]
+    last = state.length - 1
+    # The row's last sampled token has not been fed yet: it leads, the last inserted one waits.
+    lead = _at(state.tokens, last)[..., None]
+    tokens = jnp.concatenate([lead, insertion.tokens[..., :-1]], axis=-1)
+    no_feature = jnp.full_like(lead, -1)
+    index = jnp.concatenate([no_feature, insertion.feature_index[..., :-1]], axis=-1)
+    lead_position = _at(state.positions, last)[..., None]
+    positions = jnp.concatenate([lead_position, insertion.positions[..., :-1]], axis=-1)
+    x = model.apply({"params": params}, tokens, index, features, method="embed")
+    _, cache = model.apply(
+        {"params": params},
+        x,
+        positions,
+        prefix=prefix,
+        cache=state.cache,
+        start=last,
+        method="decode",
+    )
+    waiting = insertion.count > 0
+    for t in range(T):
+        put = waiting & (t < insertion.count)
+        slot = state.length + t
+        state = state._replace(
+            tokens=_put(state.tokens, slot, insertion.tokens[..., t], put),
+            source=_put(state.source, slot, insertion.source[..., t], put),
+            positions=_put(state.positions, slot, insertion.positions[..., t], put),
+        )
+    return state._replace(
+        cache=cache,
+        length=state.length + insertion.count,
+        next_position=jnp.where(waiting, insertion.next_position, state.next_position),
+        automaton=jnp.where(waiting, stops.START, state.automaton),
+        status=jnp.where(insertion.status == KEEP, state.status, insertion.status),
+    )

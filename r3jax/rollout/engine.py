@@ -1,0 +1,150 @@
+"""The loop between device and host: decode until rows stop, serve their looks, go on.
+
+    questions -> prompts -> encode, prefill -> decode -> boxes -> crops -> encode, append -> decode
+
+Rows of all groups move together; looks of all waiting rows are served in one batch. What is
+inserted continues the KV cache: nothing is encoded or prefilled twice.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from r3jax import batches
+from r3jax.buckets import Buckets
+from r3jax.data import chat
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.model.qwen import Qwen25VL
+from r3jax.records import Episode, Group, Question, Source, Stop
+from r3jax.rollout import programs, serve
+from r3jax.rollout.decode import DecodeState, Status
+from r3jax.rollout.sampling import SamplingConfig
+
+STOPS = {
+    Status.ANSWERED: Stop.ANSWER,
+    Status.ENDED: Stop.END,
+    Status.FULL: Stop.LENGTH,
+    Status.STOPPED: Stop.TURNS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutConfig:
+    """How episodes are made: `questions` groups at a time of `episodes` each.
+
+    `blank_crops` shows plain grey instead of what a crop holds: an ablation.
+    """
+
+    questions: int = 16
+    episodes: int = 5
+    sampling: SamplingConfig = SamplingConfig()
+    blank_crops: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """A model ready to make episodes: it holds no parameters and no state."""
+
+    model: Qwen25VL
+    tokenizer: Tokenizer
+    form: chat.ChatFormat
+    buckets: Buckets
+    config: RolloutConfig
+    programs: programs.Programs
+
+
+def make_engine(
+    model: Qwen25VL,
+    tokenizer: Tokenizer,
+    form: chat.ChatFormat,
+    buckets: Buckets,
+    config: RolloutConfig,
+) -> Engine:
+    """Returns an engine whose episodes have at most the largest suffix bucket of tokens.
+
+    Raises ValueError where a crop or a message would not fit into `buckets.look_tokens`.
+    """
+    serve.check_look_tokens(tokenizer, form, buckets)
+    budget = max(buckets.suffix_tokens) + 1  # slot 0 is the last prompt token
+    slots = budget + buckets.look_tokens
+    made = programs.make_programs(model, tokenizer, config.sampling, config.episodes, budget, slots)
+    return Engine(model, tokenizer, form, buckets, config, made)
+
+
+def collect(
+    engine: Engine, params, questions: Sequence[Question], seed: int, step: int, first: int = 0
+) -> list[Group]:
+    """Returns a group of episodes for each question.
+
+    Keys fold in the number of the question, counted from `first`: the same question of the same
+    step gives the same episodes in whatever batch it is.
+    """
+    groups = []
+    size = engine.config.questions
+    for begin in range(0, len(questions), size):
+        batch = questions[begin : begin + size]
+        groups += _collect_batch(engine, params, batch, seed, step, first + begin)
+    return groups
+
+
+def _collect_batch(
+    engine: Engine, params, questions: Sequence[Question], seed: int, step: int, first: int
+) -> list[Group]:
+    config, run = engine.config, engine.programs
+    built = [chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions]
+    prompts = [prompt for prompt, _ in built]
+    padded = prompts + prompts[:1] * (config.questions - len(prompts))
+    image_id = engine.tokenizer.ids.image_pad
+    prompt_batch, images = batches.pack_prompts(padded, engine.buckets, image_id)
+    prefix = run.prefill(params, prompt_batch, run.encode(params, images))
+    state = run.start(
+        np.array([p.tokens[-1] for p in padded], np.int32),
+        np.array([p.positions[0, -1] for p in padded], np.int32),
+        np.arange(config.questions) < len(questions),
+    )
+    numbers = np.arange(first, first + config.questions, dtype=np.int32)
+    keys = run.keys(seed, step, numbers)
+    rows = {
+        (b, g): serve.Row(question, frame)
+        for b, (question, (_, frame)) in enumerate(zip(questions, built))
+        for g in range(config.episodes)
+    }
+    while True:
+        state = run.decode(params, prefix, state, keys)
+        snapshot = serve.read(state)
+        if not snapshot.waiting:
+            break
+        for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
+            insertion, crops = serve.insert_looks(engine, snapshot, chunk, rows)
+            features = run.encode(params, crops)
+            state = run.append(params, prefix, state, insertion, features)
+    return _groups(engine, jax.device_get(state._replace(cache=None)), prompts, rows, questions)
+
+
+def _groups(engine: Engine, state: DecodeState, prompts, rows, questions) -> list[Group]:
+    """Turns the finished state into records."""
+    groups = []
+    for b, (question, prompt) in enumerate(zip(questions, prompts)):
+        episodes = tuple(
+            _episode(engine, state, (b, g), rows[b, g]) for g in range(engine.config.episodes)
+        )
+        groups.append(Group(question, prompt, episodes))
+    return groups
+
+
+def _episode(engine: Engine, state: DecodeState, at: tuple[int, int], row: serve.Row) -> Episode:
+    filled = slice(1, int(state.length[at]))  # slot 0 is the last prompt token
+    tokens, source = state.tokens[at][filled], state.source[at][filled]
+    text = engine.tokenizer.decode(tokens[source != Source.IMAGE])
+    return Episode(
+        tokens=tokens,
+        source=source,
+        positions=state.positions[(slice(None), *at, filled)],
+        logp=state.logp[at][filled],
+        looks=tuple(row.looks),
+        stop=STOPS[Status(int(state.status[at]))],
+        text=text,
+        answer=chat.answer_in(text),
+    )

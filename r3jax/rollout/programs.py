@@ -1,0 +1,85 @@
+"""The jitted programs of a rollout, made once for a model and a way of sampling."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.model.qwen import Qwen25VL
+from r3jax.rollout import decode, sampling, stops
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """What runs on the device. All take the parameters first.
+
+    encode(params, images) -> features; prefill(params, prompt, features) -> prefix;
+    start(last_token, last_position, active) -> state; keys(seed, step, questions) -> [B, G];
+    decode(params, prefix, state, keys) -> state; append(params, prefix, state, insertion,
+    features) -> state.
+    """
+
+    encode: Callable
+    prefill: Callable
+    start: Callable
+    keys: Callable
+    decode: Callable
+    append: Callable
+
+
+def allowed_tokens(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
+    """Returns bool [V]: what may be sampled. Image and vision tokens and padded rows may not."""
+    allowed = np.arange(vocab_size) < tokenizer.vocab_size
+    ids = tokenizer.ids
+    visual = [ids.vision_start, ids.vision_end, ids.vision_pad, ids.image_pad, ids.video_pad]
+    allowed[visual] = False
+    return allowed
+
+
+def make_programs(
+    model: Qwen25VL,
+    tokenizer: Tokenizer,
+    sampling_config: sampling.SamplingConfig,
+    episodes: int,
+    budget: int,
+    slots: int,
+) -> Programs:
+    """Returns the programs for groups of `episodes` rows of at most `budget` filled slots.
+
+    `slots` is the size of the cache: the budget and what a padded insertion may reach beyond it.
+    """
+    vocab_size = model.config.text.vocab_size
+    constants = {
+        "allowed": jnp.asarray(allowed_tokens(tokenizer, vocab_size)),
+        "stop_table": jnp.asarray(stops.build(tokenizer.token_bytes(), vocab_size).next_state),
+        "end_tokens": jnp.asarray([tokenizer.ids.im_end, tokenizer.ids.endoftext]),
+    }
+
+    def encode(params, images):
+        return model.apply({"params": params}, images, method="encode")
+
+    def prefill(params, prompt, features):
+        index = prompt.feature_index
+        x = model.apply({"params": params}, prompt.tokens, index, features, method="embed")
+        args = (x, prompt.positions, prompt.mask)
+        return model.apply({"params": params}, *args, method="prefill")[1]
+
+    def start(last_token, last_position, active):
+        return decode.start(
+            model.config, last_token, last_position, episodes, slots, active, model.dtype
+        )
+
+    run = functools.partial(decode.decode_until_stopped, model, sampling_config, budget)
+    append = functools.partial(decode.append, model)
+    return Programs(
+        encode=jax.jit(encode),
+        prefill=jax.jit(prefill),
+        start=jax.jit(start),
+        keys=jax.jit(functools.partial(sampling.row_keys, episodes=episodes)),
+        decode=jax.jit(functools.partial(run, **constants), donate_argnums=2),
+        append=jax.jit(append, donate_argnums=2),
+    )

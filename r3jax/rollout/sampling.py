@@ -1,0 +1,84 @@
+"""Choosing a token, and the log-prob that is stored for it.
+
+The stored log-prob is under softmax(logits / temperature) over the allowed vocabulary, which is
+what the update computes; top-k and top-p narrow the choice only. Keys are folded from (seed, step,
+question, episode, token), so an episode does not depend on what is decoded beside it.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from r3jax.arrays import Array, Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+    """How tokens are chosen. temperature 0 is greedy; top_k 0 and top_p 1 switch those off."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, found {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be at least 0, found {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], found {self.top_p}")
+
+    @property
+    def logp_temperature(self) -> float:
+        """The temperature of stored log-probs; that of greedy decoding is 1."""
+        return self.temperature or 1.0
+
+
+def log_probs(
+    logits: Float[Array, "*X V"], allowed: Bool[Array, "V"], temperature: float
+) -> Float[Array, "*X V"]:
+    """The distribution that is sampled from and trained: float32, -inf where not allowed."""
+    masked = jnp.where(jnp.broadcast_to(allowed, logits.shape), logits / temperature, -jnp.inf)
+    return jax.nn.log_softmax(masked, axis=-1)
+
+
+def sample(
+    logits: Float[Array, "X V"],
+    allowed: Bool[Array, "V"],
+    keys: Array,
+    config: SamplingConfig,
+) -> tuple[Int[Array, "X"], Float[Array, "X"]]:
+    """Returns a token for each row and its log-prob. `keys` is one key a row."""
+    logp = log_probs(logits, allowed, config.logp_temperature)
+    if config.temperature == 0:
+        token = jnp.argmax(logp, axis=-1)
+    else:
+        choice = _narrow(logp, config)
+        noise = jax.vmap(lambda key: jax.random.gumbel(key, choice.shape[-1:]))(keys)
+        token = jnp.argmax(choice + noise, axis=-1)
+    token = token.astype(jnp.int32)
+    return token, jnp.take_along_axis(logp, token[:, None], axis=-1)[:, 0]
+
+
+def _narrow(logp: Array, config: SamplingConfig) -> Array:
+    """Removes what top-k and top-p leave out."""
+    if config.top_k:
+        kth = jax.lax.top_k(logp, min(config.top_k, logp.shape[-1]))[0][:, -1:]
+        logp = jnp.where(logp >= kth, logp, -jnp.inf)
+    if config.top_p < 1:
+        ordered = jnp.sort(logp, axis=-1)[:, ::-1]
+        # A token stays while the probability before it is below top_p: the first always stays.
+        before = jnp.cumsum(jnp.exp(ordered), axis=-1) - jnp.exp(ordered)
+        last = jnp.sum(before < config.top_p * jnp.exp(ordered).sum(-1, keepdims=True), axis=-1)
+        threshold = jnp.take_along_axis(ordered, last[:, None] - 1, axis=-1)
+        logp = jnp.where(logp >= threshold, logp, -jnp.inf)
+    return logp
+
+
+def row_keys(seed: int, step: int, questions: Int[Array, "B"], episodes: int) -> Array:
+    """Returns keys [B, G] folded from (seed, step, question, episode)."""
+    base = jax.random.fold_in(jax.random.key(seed), step)
+    by_question = jax.vmap(lambda q: jax.random.fold_in(base, q))(questions)
+    numbers = jnp.arange(episodes)
+    return jax.vmap(lambda k: jax.vmap(lambda g: jax.random.fold_in(k, g))(numbers))(by_question)

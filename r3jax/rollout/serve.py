@@ -1,0 +1,144 @@
+"""Serving looks: from the boxes of waiting rows to what is inserted after them.
+
+Everything here is on the host, between two calls of the decode program.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from r3jax import batches, buckets, patches, positions
+from r3jax.data import chat, frames, looks
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.patches import FACTOR, VisionBatch
+from r3jax.records import Look, LookOutcome, Question
+from r3jax.rollout.decode import KEEP, DecodeState, Insertion, Status
+
+if TYPE_CHECKING:
+    from r3jax.rollout.engine import Engine
+
+GREY = 127  # what a blanked crop shows
+Place = tuple[int, int]  # group and episode of a row
+
+
+@dataclasses.dataclass
+class Row:
+    """The host's side of one row. The engine owns it; only this module changes it."""
+
+    question: Question
+    frame: frames.Frame
+    looks: list[Look] = dataclasses.field(default_factory=list)
+    read: int = 1  # slots whose text has been read; slot 0 is the last prompt token
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What the host knows of the rows after a decode call. `waiting` have closed a box."""
+
+    tokens: np.ndarray
+    length: np.ndarray
+    next_position: np.ndarray
+    status: np.ndarray
+    waiting: tuple[Place, ...]
+
+
+def read(state: DecodeState) -> Snapshot:
+    """Fetches what serving needs from the device; the tokens only if a row waits."""
+    status = np.asarray(jax.device_get(state.status))
+    waiting = tuple((int(b), int(g)) for b, g in np.argwhere(status == Status.BOX))
+    if not waiting:
+        nothing = np.zeros(0, np.int32)
+        return Snapshot(nothing, nothing, nothing, status, waiting)
+    fetched = jax.device_get((state.tokens, state.length, state.next_position))
+    return Snapshot(*fetched, status, waiting)
+
+
+def in_chunks(waiting: Sequence[Place], shapes: buckets.Buckets) -> Iterator[Sequence[Place]]:
+    """Splits waiting rows so that the crops of each part fit the largest crop bucket."""
+    size = max(bucket.rows for bucket in shapes.crops)
+    for begin in range(0, len(waiting), size):
+        yield waiting[begin : begin + size]
+
+
+def check_look_tokens(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets) -> None:
+    """Raises ValueError where the longest insertion exceeds `look_tokens`."""
+    failed = [o for o in LookOutcome if o not in (LookOutcome.OK, LookOutcome.TOO_MANY)]
+    messages = {o: len(chat.failed_look_tokens(o, tokenizer)[0]) for o in failed}
+    messages["crop"] = form.look_rules.crop.max_pixels // FACTOR**2 + 2
+    longest = max(messages, key=messages.get)
+    if messages[longest] > shapes.look_tokens:
+        raise ValueError(
+            f"buckets.look_tokens is {shapes.look_tokens}, but what follows a box ({longest}) can "
+            f"have {messages[longest]} tokens: raise it, or lower the crop's max_pixels"
+        )
+
+
+def insert_looks(
+    engine: "Engine", snapshot: Snapshot, chunk: Sequence[Place], rows: Mapping[Place, Row]
+) -> tuple[Insertion, VisionBatch]:
+    """Takes the looks that the rows of `chunk` ask for.
+
+    Returns what is inserted after each, for the whole batch, and the crops to encode for it.
+    """
+    insertion = _nothing(snapshot, engine.buckets.look_tokens)
+    crops, owners = [], []
+    for at in chunk:
+        crop = _answer_box(engine, snapshot, at, rows[at], insertion)
+        if crop is not None:
+            crops.append(crop)
+            owners.append(at)
+    vision, index = batches.pack_images(crops, engine.buckets.crops, "crops of a rollout")
+    for at, features in zip(owners, index):
+        # A crop's tokens stand between its two framing tokens.
+        insertion.feature_index[at][1 : 1 + len(features)] = features
+    return insertion, vision
+
+
+def _nothing(snapshot: Snapshot, tokens: int) -> Insertion:
+    shape = (*snapshot.status.shape, tokens)
+    return Insertion(
+        tokens=np.zeros(shape, np.int32),
+        source=np.zeros(shape, np.int8),
+        positions=np.zeros((3, *shape), np.int32),
+        feature_index=np.full(shape, batches.NO_FEATURE, np.int32),
+        count=np.zeros(shape[:2], np.int32),
+        next_position=np.zeros(shape[:2], np.int32),
+        status=np.full(shape[:2], KEEP, np.int32),
+    )
+
+
+def _answer_box(
+    engine: "Engine", snapshot: Snapshot, at: Place, row: Row, insertion: Insertion
+) -> np.ndarray | None:
+    """Writes what follows the row's box into `insertion`; returns the crop if there is one."""
+    length = int(snapshot.length[at])
+    text = engine.tokenizer.decode(snapshot.tokens[at][row.read : length])
+    image, rules = row.question.images[0], engine.form.look_rules
+    look = looks.take_look(text, image, row.frame, row.looks, rules)
+    if look.outcome is LookOutcome.TOO_MANY:
+        row.looks.append(look)
+        insertion.status[at] = Status.STOPPED
+        return None
+    if engine.config.blank_crops and look.crop is not None:
+        look = dataclasses.replace(look, crop=np.full_like(look.crop, GREY))
+    grids = [] if look.crop is None else [patches.merged_grid(look.crop.shape)]
+    if look.crop is None:
+        tokens, source = chat.failed_look_tokens(look.outcome, engine.tokenizer)
+    else:
+        tokens, source = chat.look_tokens(grids[0][0] * grids[0][1], engine.tokenizer)
+    n, budget = len(tokens), max(engine.buckets.suffix_tokens) + 1
+    if length + n >= budget:  # no room to go on after it: the look is not made
+        insertion.status[at] = Status.FULL
+        return None
+    start = int(snapshot.next_position[at])
+    where, after = positions.rope_index(tokens, grids, engine.tokenizer.ids.image_pad, start)
+    insertion.tokens[at][:n], insertion.source[at][:n] = tokens, source
+    insertion.positions[(slice(None), *at, slice(0, n))] = where
+    insertion.count[at], insertion.next_position[at] = n, after
+    insertion.status[at] = Status.DECODING
+    row.looks.append(look)
+    row.read = length + n
+    return look.crop

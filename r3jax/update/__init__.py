@@ -1,0 +1,1 @@
+"""Learning from episodes: objectives, the forward pass over groups, state and steps."""

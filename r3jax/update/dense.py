@@ -1,0 +1,52 @@
+"""Dense supervision of the vision tower: what stands in each image token, told directly.
+
+One more loss head for pre-training a model from nothing, where captions alone leave a vision tower
+on a plateau. Linear heads classify every feature by each attribute; they are trained beside the
+model and dropped at export.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from r3jax.arrays import Array, Float, Int
+
+IGNORED = -1
+
+
+def init_heads(key: Array, width: int, classes: Mapping[str, int]) -> dict:
+    """Returns a linear head for each attribute: `classes` maps its name to how many values."""
+    keys = jax.random.split(key, len(classes))
+    return {
+        name: {
+            "kernel": jax.random.normal(k, (width, count)) * width**-0.5,
+            "bias": jnp.zeros((count,)),
+        }
+        for k, (name, count) in zip(keys, sorted(classes.items()))
+    }
+
+
+def loss(
+    heads: dict, features: Float[Array, "F D"], labels: Mapping[str, Int[Array, "F"]]
+) -> tuple[Array, dict[str, Array]]:
+    """Mean cross-entropy over attributes, and the accuracy of each on labelled features.
+
+    Labels are class numbers, -1 where a feature has none. Classes are weighted equally within a
+    batch between "nothing" (class 0) and something, since most tokens show nothing.
+    """
+    total, stats = 0.0, {}
+    for name, label in labels.items():
+        logits = features.astype(jnp.float32) @ heads[name]["kernel"] + heads[name]["bias"][None]
+        known = label != IGNORED
+        nll = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(label, 0))
+        something = known & (label > 0)
+        right = jnp.argmax(logits, -1) == label
+        total += sum(_mean(nll, part) for part in (something, known & (label == 0)))
+        stats[f"dense/{name}"] = _mean(right, something)
+    return total / (2 * len(labels)), stats
+
+
+def _mean(values: Array, where: Array) -> Array:
+    return jnp.where(where, values, 0).sum() / jnp.maximum(where.sum(), 1)

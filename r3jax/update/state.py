@@ -1,0 +1,112 @@
+"""What training changes: parameters, optimizer state, step; and the optimizer that changes them."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from r3jax.arrays import Array
+
+SCHEDULES = ("constant", "cosine", "linear")
+
+
+class TrainState(NamedTuple):
+    """params: plain tree; opt_state: optax's; step int32: updates done."""
+
+    params: dict
+    opt_state: optax.OptState
+    step: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with clipping by global norm and a schedule with linear warm-up.
+
+    `schedule` falls from `learning_rate` to `final_fraction` of it over `total_steps`. `frozen`
+    names the parts of the tree ("vision", "vision/merger", "text/embed") that never change: they
+    have no moments.
+    """
+
+    learning_rate: float = 1e-6
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    total_steps: int = 0
+    final_fraction: float = 0.0
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    frozen: tuple[str, ...] = ("vision",)
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {SCHEDULES}, found {self.schedule!r}")
+        if self.schedule != "constant" and self.total_steps <= self.warmup_steps:
+            raise ValueError(
+                f"schedule {self.schedule!r} needs total_steps above warmup_steps, found "
+                f"{self.total_steps} and {self.warmup_steps}"
+            )
+
+
+def learning_rate(config: OptimizerConfig) -> optax.Schedule:
+    """Returns the learning rate as a function of the step."""
+    rest = config.total_steps - config.warmup_steps
+    peak, last = config.learning_rate, config.learning_rate * config.final_fraction
+    main = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "linear": lambda: optax.linear_schedule(peak, last, rest),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest, config.final_fraction),
+    }[config.schedule]()
+    if not config.warmup_steps:
+        return main
+    warm = optax.linear_schedule(0.0, peak, config.warmup_steps)
+    return optax.join_schedules([warm, main], [config.warmup_steps])
+
+
+def make_optimizer(config: OptimizerConfig, params) -> optax.GradientTransformation:
+    """Returns the optimizer for a tree of parameters (arrays or shapes).
+
+    Raises ValueError if a name in `frozen` matches nothing.
+    """
+    adamw = optax.adamw(
+        learning_rate(config),
+        config.b1,
+        config.b2,
+        config.eps,
+        weight_decay=config.weight_decay,
+        mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+    )
+    trained = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    labels = _labels(config.frozen, params)
+    return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, labels)
+
+
+def _labels(frozen: tuple[str, ...], params) -> dict:
+    matched = set()
+
+    def label(path, _):
+        name = "/".join(str(key.key) for key in path)
+        hits = [part for part in frozen if (name + "/").startswith(part + "/")]
+        matched.update(hits)
+        return "frozen" if hits else "trained"
+
+    labels = jax.tree_util.tree_map_with_path(label, params)
+    if unknown := set(frozen) - matched:
+        raise ValueError(
+            f"frozen names {sorted(unknown)} match no parameter; the top of the tree has "
+            f"{sorted(params)}"
+        )
+    return labels
+
+
+def init_state(params, optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first update."""
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def is_frozen(config: OptimizerConfig, part: str) -> bool:
+    """Whether a whole part of the tree, such as "vision", never changes."""
+    return any((part + "/").startswith(name + "/") for name in config.frozen)
