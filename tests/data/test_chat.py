@@ -93,11 +93,11 @@ def test_the_chat_file_carries_everything(form, tmp_path):
     ("change", "message"),
     [
         ({"instructions": ""}, "unknown field 'instructions'; the nearest known one is 'instruct"),
-        ({"system": 3}, r"json: system: expected str or null, found 3"),
+        ({"system": 3}, r"json.system: expected str or None, found 3"),
         ({"image_bounds": {"min_pixels": 5, "max_pixels": True}}, "expected int, found True"),
         ({"image_bounds": {"min_pixels": 5}}, "image_bounds: missing field max_pixels"),
         ({"image_bounds": {"min_pixels": 5, "max_pixels": 4}}, "0 < min_pixels <= max_pixels"),
-        ({"look_rules": []}, "look_rules: expected a JSON object, found list"),
+        ({"look_rules": []}, "look_rules: expected fields of LookRules"),
     ],
 )
 def test_a_chat_file_with_a_mistake_is_refused(change, message, tmp_path):
