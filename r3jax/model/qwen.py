@@ -95,7 +95,7 @@ def _init(config: ModelConfig, key: Array):
 
 def init_params(config: ModelConfig, key: Array) -> dict:
     """Returns random float32 parameters as a plain tree."""
-    return nn.meta.unbox(_init(config, key))
+    return nn.meta.unbox(jax.jit(functools.partial(_init, config))(key))
 
 
 def _abstract(config: ModelConfig) -> dict:

@@ -66,7 +66,7 @@ class Row:
             self.looks.pop(0)
             if look[1] is not None:
                 picture = sequences.picture(look[1])
-                features = sequences.features(model, params, [picture])[0]
+                features = sequences.features(model, params, [picture], windows=16)[0]
                 tokens = np.concatenate([word, sequences.image_tokens(picture, config)])
                 more, self.next_position = positions.rope_index(
                     tokens[1:],
