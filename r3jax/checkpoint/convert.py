@@ -27,7 +27,7 @@ def import_hf(model: str | Path, output: str | Path, dtype: str = hf.SAME) -> No
     loaded = hf.load_hf(model, dtype)
     with Store(output, keep=None) as store:
         store.save(0, {"params": loaded.params}, meta={"imported_from": str(model)})
-    hf.copy_surroundings(Path(model), Path(output) / SURROUNDINGS)
+    hf.copy_surroundings(model, Path(output) / SURROUNDINGS)
 
 
 def export_hf(

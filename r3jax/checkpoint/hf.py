@@ -123,11 +123,11 @@ def carry(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def copy_surroundings(source: Path, target: Path) -> None:
+def copy_surroundings(source: str | Path, target: str | Path) -> None:
     """Copies config.json and the CARRIED files: all that an export needs beside the weights."""
-    target.mkdir(parents=True, exist_ok=True)
-    carry(source, target)
-    shutil.copyfile(source / "config.json", target / "config.json")
+    with directories.replaced(Path(target), mark="config.json") as partial:
+        carry(Path(source), partial)
+        shutil.copyfile(Path(source) / "config.json", partial / "config.json")
 
 
 def _without_tied_head(stored: Mapping[str, Stored]) -> dict[str, Stored]:

@@ -78,11 +78,12 @@ def parse_config(config: Mapping[str, Any]) -> tuple[ModelConfig, HFExtras]:
     model = ModelConfig(
         text=text,
         vision=_vision(config.get("vision_config") or {}, text),
-        tie_word_embeddings=_tied(config),
+        tie_word_embeddings=bool(_first(config, "tie_word_embeddings")),
         **{name: _token(fields, name, text.vocab_size) for name in VISION_TOKENS},
     )
     special = {name: _first(config, name) for name in SPECIAL_TOKENS}
-    return model, HFExtras(**special, dtype=_dtype(config))
+    dtype = _first(config, "dtype") or _first(config, "torch_dtype")
+    return model, HFExtras(**special, dtype=dtype and dtype.removeprefix("torch."))
 
 
 def released_config(config: ModelConfig, extras: HFExtras) -> dict[str, Any]:
@@ -241,20 +242,11 @@ def _released_vision(vision: VisionConfig) -> dict[str, Any]:
     }
 
 
-def _tied(config: Mapping[str, Any]) -> bool:
-    return bool(_first(config, "tie_word_embeddings"))
-
-
 def _token(fields: _Fields, name: str, vocab_size: int) -> int:
     token = fields.get(name, VISION_TOKENS[name])
     if not 0 <= token < vocab_size:
         raise CheckpointError(f"{name} is {token}; expected an id below vocab_size {vocab_size}")
     return token
-
-
-def _dtype(config: Mapping[str, Any]) -> str | None:
-    named = _first(config, "dtype") or _first(config, "torch_dtype")
-    return named.removeprefix("torch.") if named else None
 
 
 def _first(config: Mapping[str, Any], name: str) -> Any:

@@ -150,11 +150,17 @@ def _read_header(file: Path) -> dict[str, Stored]:
             entries = json.loads(opened.read(length))
         except ValueError as error:
             raise CheckpointError(f"{file} has a header that is not JSON: {error}") from error
+    if not isinstance(entries, dict):
+        raise CheckpointError(
+            f"{file} has a header that is {type(entries).__name__}, not an object"
+        )
     entries.pop("__metadata__", None)
     return {key: _stored(file, key, entry, 8 + length, size) for key, entry in entries.items()}
 
 
 def _stored(file: Path, key: str, entry: Mapping, offset: int, size: int) -> Stored:
+    if not {"dtype", "shape", "data_offsets"} <= set(entry):
+        raise CheckpointError(f"{key} in {file.name} lacks dtype, shape or data_offsets: {entry}")
     if entry["dtype"] not in DTYPES:
         raise CheckpointError(
             f"{key} in {file.name} has dtype {entry['dtype']}; expected one of "

@@ -70,7 +70,7 @@ class Store:
 
         Raises: CheckpointError if `step` is there already, or if this or the save before failed.
         """
-        if step in self._manager.all_steps():
+        if step in self.steps():
             raise CheckpointError(f"{self.directory} already holds step {step}; save another step")
         with self._failures_explained():
             self._manager.save(
@@ -126,12 +126,13 @@ class Store:
         return dtypes.pop()
 
     def latest_step(self) -> int | None:
-        """Returns the newest whole step, or None."""
-        return self._manager.latest_step()
+        """Returns the newest whole step, or None; one that is still being saved does not count."""
+        return max(self.steps(), default=None)
 
     def steps(self) -> tuple[int, ...]:
         """Returns all whole steps, oldest first."""
-        return tuple(sorted(self._manager.all_steps()))
+        # The manager's own list holds the step being saved and misses those it will then delete.
+        return tuple(sorted(ocp.utils.checkpoint_steps(self.directory)))
 
     def wait(self) -> None:
         """Waits until the save in the background is whole on disk.

@@ -71,6 +71,20 @@ def test_the_safetensors_library_agrees(tmp_path):
     }
 
 
+def test_one_tensor_in_two_shards_is_refused(tmp_path):
+    safetensors_io.write_model(tmp_path, pending(sample()), 60)
+    first, second = sorted(tmp_path.glob("*.safetensors"))[:2]
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(CheckpointError, match=r"t0 is in model-00001-of-.* and in model-00002-of-"):
+        read(tmp_path)
+
+
+def test_a_tensor_that_is_not_as_announced_is_not_written(tmp_path):
+    announced = Pending("a", np.dtype(np.float32), (2,), lambda: np.zeros(3, np.float32))
+    with pytest.raises(CheckpointError, match=r"a: expected float32\[2\], came float32\[3\]"):
+        safetensors_io.write_model(tmp_path, [announced], 100)
+
+
 def test_index_names_every_shard(tmp_path):
     safetensors_io.write_model(tmp_path, pending(sample()), 60)
     index = json.loads((tmp_path / INDEX).read_text())
@@ -99,6 +113,12 @@ def test_broken_headers_are_refused(tmp_path):
 
     write('{"a": ')
     with pytest.raises(CheckpointError, match="a header that is not JSON"):
+        read(tmp_path)
+    write("[1, 2]")
+    with pytest.raises(CheckpointError, match="a header that is list, not an object"):
+        read(tmp_path)
+    write('{"a": {"dtype": "F32", "shape": [4]}}')
+    with pytest.raises(CheckpointError, match="lacks dtype, shape or data_offsets"):
         read(tmp_path)
     write('{"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}')
     with pytest.raises(

@@ -65,6 +65,22 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(next(resumed), expected)
 
 
+def test_training_that_goes_on_does_not_reach_the_save_behind_it(tmp_path):
+    """The next steps reuse the memory of the state (donation) while it is being written."""
+    advance = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
+    state = advance({"params": {"a": jnp.zeros((1000, 1000)), "b": jnp.zeros(3)}})
+    abstract = jax.eval_shape(lambda: state)
+    with Store(tmp_path, keep=None) as store:
+        for step in range(1, 4):
+            store.save(step, state)
+            for _ in range(5):
+                state = advance(state)
+        store.wait()
+        for step in range(1, 4):
+            for leaf in jax.tree.leaves(store.restore(step, abstract).state):
+                np.testing.assert_array_equal(leaf, 5 * step - 4)
+
+
 @pytest.mark.parametrize("iterator_state", [None, b"\x00\xff\n", {"a": [1, {"b": None}]}])
 def test_iterator_state_of_any_kind(tmp_path, iterator_state):
     with Store(tmp_path) as store:
@@ -165,7 +181,7 @@ def test_restores_into_the_shardings_asked_for(tmp_path):
 def test_full_disk_is_explained_and_the_last_checkpoint_stays(tmp_path):
     """A limit on file size stands for the full disk: the system call itself fails."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    store = Store(tmp_path)
+    store = Store(tmp_path, keep=1)  # the old one goes only when the new one is whole
     store.save(1, make_state())
     store.wait()
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
