@@ -97,9 +97,10 @@ def sft_step(
         scores = score(model, config, params, batch, allowed)
         trained, counted = batch.suffix.trained, batch.counted
         nll = objective.token_mean(-scores.logp, trained, counted)
-        return nll, {"loss": nll}
+        return nll, ({"loss": nll}, None)
 
-    return _apply(loss, optimizer, state)
+    state, (stats, _) = _apply(loss, optimizer, state)
+    return state, stats
 
 
 def rgrpo_step(
@@ -109,21 +110,25 @@ def rgrpo_step(
     optimizer: optax.GradientTransformation,
     state: TrainState,
     batch: UpdateBatch,
-    logp_old: Array,
+    logp_old: Array | None,
     logp_reference: Array | None,
     allowed: Array,
-) -> tuple[TrainState, dict[str, Array]]:
+) -> tuple[TrainState, dict[str, Array], Array]:
     """One step of region-conditioned group-relative policy optimisation.
 
-    `logp_old` [B, G, T] is the policy before the first update on this batch: the denominator of
-    the ratio. `logp_reference` is None where kl_coefficient is 0.
+    `logp_old` [B, G, T] is the policy before the first update on this batch, the denominator of
+    the ratio; None in that first update, whose own log-probs are returned for the later ones.
+    `logp_reference` is None where kl_coefficient is 0.
     """
 
     def loss(params):
         scores = score(model, forward_config, params, batch, allowed)
-        return _rgrpo_loss(config, scores, batch, logp_old, logp_reference)
+        old = jax.lax.stop_gradient(scores.logp) if logp_old is None else logp_old
+        total, stats = _rgrpo_loss(config, scores, batch, old, logp_reference)
+        return total, (stats, old)
 
-    return _apply(loss, optimizer, state)
+    state, (stats, old) = _apply(loss, optimizer, state)
+    return state, stats, old
 
 
 def _rgrpo_loss(config: RgrpoConfig, scores, batch: UpdateBatch, logp_old, logp_reference):
@@ -151,9 +156,10 @@ def _rgrpo_loss(config: RgrpoConfig, scores, batch: UpdateBatch, logp_old, logp_
     return total, stats
 
 
-def _apply(loss, optimizer, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
-    gradient, stats = jax.grad(loss, has_aux=True)(state.params)
+def _apply(loss, optimizer, state: TrainState) -> tuple[TrainState, tuple]:
+    """`loss` returns a number and (statistics, anything); both come back beside the new state."""
+    gradient, (stats, other) = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     stats["grad_norm"] = optax.global_norm(gradient)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(params, opt_state, state.step + 1), stats
+    return TrainState(params, opt_state, state.step + 1), (stats, other)
