@@ -39,7 +39,8 @@ def test_random_parameters_have_the_abstract_shapes():
         config.VisionConfig(2, 16, 2, 24, 32, (1,)),
         image_token_id=60,
     )
-    params = qwen.init_params(tiny, jax.random.key(0))
+    key = jax.random.key(0, impl="rbg")  # its program compiles in a third of the time
+    params = qwen.init_params(tiny, key)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
     assert shapes == qwen.abstract_params(tiny)
 
