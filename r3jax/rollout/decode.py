@@ -106,6 +106,14 @@ def _put(array: Array, slot: Array, value: Array, where: Array) -> Array:
     return jnp.where(chosen, jnp.broadcast_to(value[..., None], array.shape), array)
 
 
+def _put_many(array: Array, slot: Array, values: Array, count: Array) -> Array:
+    """array [..., B, G, S] with `count` [B, G] of `values` [..., B, G, T] from `slot` [B, G] on."""
+    place = jnp.arange(array.shape[-1]) - slot[..., None]
+    index = jnp.broadcast_to(jnp.clip(place, 0, values.shape[-1] - 1), array.shape)
+    inside = jnp.broadcast_to((place >= 0) & (place < count[..., None]), array.shape)
+    return jnp.where(inside, jnp.take_along_axis(values, index, axis=-1), array)
+
+
 def decode_until_stopped(
     model: Qwen25VL,
     sampling_config: sampling.SamplingConfig,
@@ -173,7 +181,6 @@ def append(
     features: Array,
 ) -> DecodeState:
     """Feeds what the host inserts after each waiting row, all but its last token, to the cache."""
-    T = insertion.tokens.shape[-1]
     last = state.length - 1
     # The row's last sampled token has not been fed yet: it leads, the last inserted one waits.
     lead = _at(state.tokens, last)[..., None]
@@ -193,16 +200,15 @@ def append(
         method="decode",
     )
     waiting = insertion.count > 0
-    for t in range(T):
-        put = waiting & (t < insertion.count)
-        slot = state.length + t
-        state = state._replace(
-            tokens=_put(state.tokens, slot, insertion.tokens[..., t], put),
-            source=_put(state.source, slot, insertion.source[..., t], put),
-            positions=_put(state.positions, slot, insertion.positions[..., t], put),
-        )
+
+    def put(array: Array, values: Array) -> Array:
+        return _put_many(array, state.length, values.astype(array.dtype), insertion.count)
+
     return state._replace(
         cache=cache,
+        tokens=put(state.tokens, insertion.tokens),
+        source=put(state.source, insertion.source),
+        positions=put(state.positions, insertion.positions),
         length=state.length + insertion.count,
         next_position=jnp.where(waiting, insertion.next_position, state.next_position),
         automaton=jnp.where(waiting, stops.START, state.automaton),

@@ -92,10 +92,3 @@ def build(token_bytes: Sequence[bytes], vocab_size: int) -> StopTable:
             after = table[after, byte]
         next_state[:, token] = after
     return StopTable(next_state)
-
-
-def run(table: StopTable, tokens: Sequence[int], state: int = START) -> int:
-    """Returns the state after `tokens`, on the host."""
-    for token in tokens:
-        state = int(table.next_state[state, token])
-    return state

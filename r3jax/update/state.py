@@ -77,11 +77,18 @@ def make_optimizer(config: OptimizerConfig, params) -> optax.GradientTransformat
         config.b2,
         config.eps,
         weight_decay=config.weight_decay,
-        mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+        mask=_decays,
     )
     trained = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
     labels = _labels(config.frozen, params)
     return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, labels)
+
+
+def _decays(params) -> dict:
+    """Which leaves decay: matrices, told by name, since scanned layers stack vectors too."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1].key in ("kernel", "embedding"), params
+    )
 
 
 def _labels(frozen: tuple[str, ...], params) -> dict:

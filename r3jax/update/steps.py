@@ -132,7 +132,8 @@ def rgrpo_step(
 
 
 def _rgrpo_loss(config: RgrpoConfig, scores, batch: UpdateBatch, logp_old, logp_reference):
-    mask, counted = batch.suffix.trained, batch.counted
+    counted = batch.counted
+    mask = batch.suffix.trained & counted[..., None]
     ratio = RATIOS[config.ratio](scores.logp, logp_old, mask)
     per_token = objective.clipped_loss(ratio, batch.advantage, config.clip_low, config.clip_high)
     sampled = batch.suffix.logp_sampled
