@@ -1,0 +1,138 @@
+"""A tiny set-up for tests: tokenizer, model, chat format, buckets, questions, traces, batches.
+
+Everything is made once a process and is the same in every run. Raw images are 336x336, shown at
+112x112 (16 tokens); crops have at most 9 tokens.
+"""
+
+import dataclasses
+import functools
+import tempfile
+
+import jax
+import numpy as np
+
+from r3jax import batches, buckets
+from r3jax.data import chat, frames, looks, tokenizer, traces, world
+from r3jax.model import config, qwen
+from r3jax.records import Episode, LookOutcome, Prompt, Question
+from r3jax.rollout import engine, programs, sampling
+from r3jax.update import state, steps
+
+VOCAB = 512  # more rows than the tokenizer has ids
+OUTSIDE = '<think>Look there: {"bbox_2d": [300, 300, 400, 400]}'  # no image is that large
+FORM = chat.ChatFormat(
+    system=None,
+    instruction="",
+    image_bounds=frames.PixelBounds(784, 112 * 112),
+    look_rules=looks.LookRules(frames.PixelBounds(784, 84 * 84), max_looks=2),
+)
+BUCKETS = buckets.Buckets(
+    prompt_tokens=(64,),
+    suffix_tokens=(96, 128),
+    look_tokens=48,
+    images=(buckets.ImageBucket(8, 1, 64),),
+    crops=(buckets.ImageBucket(12, 1, 36), buckets.ImageBucket(24, 1, 36)),
+)
+
+
+@functools.cache
+def samples(count: int = 12) -> tuple[world.Sample, ...]:
+    """One sample an image, families taking turns."""
+    return tuple(world.sample(0, 4 * i, "train") for i in range(count))
+
+
+@functools.cache
+def tk() -> tokenizer.Tokenizer:
+    """A tokenizer learnt from the world's texts and the messages about failed looks."""
+    texts = [text for s in samples(24) for text in (s.question, *s.rationale)]
+    failed = [o for o in LookOutcome if o is not LookOutcome.OK]
+    with tempfile.TemporaryDirectory() as folder:
+        return tokenizer.train_tokenizer(texts + [looks.message(o) for o in failed], 220, folder)
+
+
+@functools.cache
+def model() -> qwen.Qwen25VL:
+    """Two layers each, grouped heads, tied embeddings, float32."""
+    ids = tk().ids
+    text = config.TextConfig(VOCAB, 64, 2, 4, 2, 128, 16, 1e-6, 1e6, (2, 3, 3))
+    vision = config.VisionConfig(2, 32, 2, 64, 64, (1,))
+    special = (ids.image_pad, ids.video_pad, ids.vision_start, ids.vision_end)
+    return qwen.Qwen25VL(config.ModelConfig(text, vision, True, *special))
+
+
+@functools.cache
+def params() -> dict:
+    """Random parameters."""
+    return qwen.init_params(model().config, jax.random.key(0))
+
+
+@functools.cache
+def allowed() -> np.ndarray:
+    """Which tokens may be sampled, bool [V]."""
+    return programs.allowed_tokens(tk(), VOCAB)
+
+
+def questions(count: int = 6) -> list[Question]:
+    """World questions as the rollout takes them."""
+    return [Question(s.id, s.question, (s.image,), s.answer, s.family) for s in samples(count)]
+
+
+def trace(number: int) -> traces.Trace:
+    """The teacher's way to the answer of question `number`."""
+    sample, question = samples(number + 1)[number], questions(number + 1)[number]
+    height, width = sample.image.shape[:2]
+    raw = frames.Frame(height, width, height, width)
+    frame = frames.Frame.fit(height, width, FORM.image_bounds)
+    segments = tuple(traces.rewrite_boxes(text, raw, frame) for text in sample.rationale)
+    trained = (True,) * len(segments)
+    return traces.Trace(question, segments, trained, len(segments) - 1, frame, sample.id)
+
+
+def bad_trace(number: int) -> traces.Trace:
+    """As `trace`, but the teacher asks for a view of what is not there, and stops."""
+    return dataclasses.replace(trace(number), segments=(OUTSIDE,), trained=(True,), num_crops=0)
+
+
+def teach(one: traces.Trace) -> tuple[Prompt, Episode]:
+    """A trace as prompt and episode."""
+    prompt, frame = chat.build_prompt(one.question, tk(), FORM)
+    return prompt, traces.build_teacher_episode(one, prompt, frame, tk(), FORM)
+
+
+def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> steps.UpdateBatch:
+    """Prompts [B] and episodes [B][G] as the update takes them."""
+    prompt, images = batches.pack_prompts(prompts, shapes, tk().ids.image_pad)
+    features = images.segment.size // 4
+    suffix, crops = batches.pack_suffixes(prompts, episodes, shapes, features)
+    shape = (len(prompts), len(episodes[0]))
+    advantage = np.zeros(shape, np.float32) if advantage is None else np.float32(advantage)
+    counted = np.ones(shape, bool) if counted is None else np.array(counted)
+    return steps.UpdateBatch(prompt, images, suffix, crops, advantage, counted)
+
+
+def teacher_batch(count: int = 3) -> steps.UpdateBatch:
+    """The first traces, one episode a group."""
+    taught = [teach(trace(i)) for i in range(count)]
+    return pack([p for p, _ in taught], [[e] for _, e in taught])
+
+
+def make_engine(size: int = 4, episodes: int = 3, shapes=BUCKETS, **options) -> engine.Engine:
+    """An engine; `options` are temperature, top_k, top_p and blank_crops."""
+    blank = options.pop("blank_crops", False)
+    how = engine.RolloutConfig(size, episodes, sampling.SamplingConfig(**options), blank)
+    return engine.make_engine(model(), tk(), FORM, shapes, how)
+
+
+@functools.cache
+def looking_params(num_steps: int = 120) -> dict:
+    """Parameters trained until the model writes boxes: proper ones, and OUTSIDE for question 5."""
+    taught = [teach(trace(i)) for i in range(5)] + [teach(bad_trace(5))]
+    batch = pack([p for p, _ in taught], [[e] for _, e in taught])
+    how = state.OptimizerConfig(learning_rate=4e-3, frozen=())
+    optimizer = state.make_optimizer(how, params())
+    forward = steps.ForwardConfig(train_vision=True)
+    step = jax.jit(functools.partial(steps.sft_step, model(), forward, optimizer))
+    current = state.init_state(params(), optimizer)
+    for _ in range(num_steps):
+        current, _ = step(current, batch, allowed())
+    return current.params
