@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 SIZES = ((336, 336), (336, 252), (252, 336))  # width, height in raw pixels
-_HELD_OUT_OF = 4
+HELD_OUT_OF = 4
 
 Cell = tuple[int, int]
 """Row and column, counted from 1."""
@@ -29,7 +29,7 @@ def describe(family: str, rows: int, columns: int, cells: Sequence[Cell]) -> str
 
 def is_held_out(layout: str) -> bool:
     """Whether a layout belongs to the test split."""
-    return zlib.crc32(layout.encode()) % _HELD_OUT_OF == 0
+    return zlib.crc32(layout.encode()) % HELD_OUT_OF == 0
 
 
 def draw_layout(

@@ -45,7 +45,7 @@ def ask_two(rng: np.random.Generator, picture: Picture, targets: tuple[int, int]
     a, b = first.number, second.number
     if rng.random() < 0.5:
         kind, answer = "compare", str(max(a, b))
-        text = f"Which number is larger, the one on {names[0]} or the one on {names[1]}?"
+        text = f"Which is larger, the number on {names[0]} or on {names[1]}?"
         conclusion = f"{max(a, b)} is larger than {min(a, b)}."
     else:
         kind, answer = "add", str(a + b)

@@ -1,0 +1,92 @@
+"""The teacher's mistakes: a share of traces whose boxes are off, as in machine-written data.
+
+Only SFT traces are touched; gold boxes never are.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from r3jax.data.world.places import CELL, Sample
+from r3jax.data.world.questions import box_text
+from r3jax.records import Box
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConfig:
+    """`off_share` of the traces have each box shifted on a lattice of `step` raw pixels.
+
+    The shift is drawn evenly from all that leave the box in the image, up to `max_shift` cells
+    along each axis, no shift at all excluded.
+    """
+
+    off_share: float = 0.5
+    max_shift: float = 1.5
+    step: int = 21  # raw pixels; 7 in the prompt
+
+    def __post_init__(self):
+        if not 0 <= self.off_share <= 1:
+            raise ValueError(f"off_share must lie in 0..1, got {self.off_share}")
+        if self.step < 1 or self.max_shift * CELL < self.step:
+            raise ValueError(
+                f"max_shift ({self.max_shift} cells of {CELL} pixels) must hold at least one step "
+                f"of {self.step} pixels"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """A trace for SFT: its text, the boxes in it (original pixels), which segments are trained.
+
+    A segment that follows a box which misses its small print is not: nobody could read the
+    number from that crop.
+    """
+
+    segments: tuple[str, ...]
+    boxes_original: tuple[Box, ...]
+    trained: tuple[bool, ...]
+
+
+def teach(rng: np.random.Generator, sample: Sample, noise: NoiseConfig) -> Lesson:
+    """The teacher's trace of a sample, its boxes off in `noise.off_share` of the cases."""
+    if rng.random() >= noise.off_share:
+        return Lesson(sample.rationale, sample.boxes_original, (True,) * len(sample.rationale))
+    height, width = sample.image.shape[:2]
+    segments, boxes, trained = list(sample.rationale), [], [True]
+    for index, target in enumerate(sample.targets):
+        place = sample.places[target]
+        box = shift_box(rng, place.cell_box, height, width, noise, boxes)
+        gold = box_text(place.cell_box)
+        segments[index] = segments[index].removesuffix(gold) + box_text(box)
+        boxes.append(box)
+        trained.append(contains(box, place.plate_box))
+    return Lesson(tuple(segments), tuple(boxes), tuple(trained))
+
+
+def shift_box(
+    rng: np.random.Generator,
+    box: Box,
+    height: int,
+    width: int,
+    noise: NoiseConfig,
+    earlier: Sequence[Box] = (),
+) -> Box:
+    """A box of the same size elsewhere in an image of height x width, none of the earlier ones."""
+    reach = int(noise.max_shift * CELL // noise.step)
+    steps = range(-reach * noise.step, reach * noise.step + 1, noise.step)
+    x1, y1, x2, y2 = box
+    shifted = [(x1 + dx, y1 + dy, x2 + dx, y2 + dy) for dx in steps for dy in steps]
+    image = (0, 0, width, height)
+    possible = [new for new in shifted if contains(image, new) and new not in (box, *earlier)]
+    return possible[rng.integers(len(possible))]
+
+
+def contains(outer: Box, inner: Box) -> bool:
+    """Whether all of `inner` lies in `outer`."""
+    return (
+        outer[0] <= inner[0]
+        and outer[1] <= inner[1]
+        and inner[2] <= outer[2]
+        and inner[3] <= outer[3]
+    )

@@ -1,0 +1,94 @@
+"""Perception tasks for the base model: caption, locate, read and name, and dense labels.
+
+Boxes in the answers are whole pixels of the image as the model sees it (`frame`).
+"""
+
+import dataclasses
+
+import numpy as np
+
+from r3jax.data import frames, images
+from r3jax.data.world.places import COLOURS, LETTERS, Place, Sample, lattice_of
+from r3jax.data.world.questions import box_text
+from r3jax.data.world.shapes import SHAPES
+from r3jax.data.world.wording import start_sentence
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An image, uint8 [height, width, 3], with what is asked about it and the right answer."""
+
+    image: np.ndarray
+    prompt: str
+    answer: str
+
+
+def caption(sample: Sample, frame: frames.Frame) -> Task:
+    """Every place in raster order: where it is, what it is, its box."""
+    lines = [
+        f"row {place.row}, column {place.column}: {place.title} {_box(place, frame)}"
+        for place in sample.places
+    ]
+    return Task(sample.image, "List what you see.", "\n".join(lines))
+
+
+def locate(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
+    """Where one place is, called by one of its names: row, column and box."""
+    place = sample.places[rng.integers(len(sample.places))]
+    names = [name for kind, name in place.words.items() if kind != "cell"]
+    name = str(rng.choice(names))
+    where = f"is in row {place.row}, column {place.column}."
+    answer = f"{start_sentence(name)} {where} {_box(place, frame)}"
+    return Task(sample.image, f"Where is {name}?", answer)
+
+
+def name(rng: np.random.Generator, sample: Sample) -> Task:
+    """What stands in one cell."""
+    place = sample.places[rng.integers(len(sample.places))]
+    prompt = f"What is in row {place.row}, column {place.column}?"
+    return Task(sample.image, prompt, f"a {place.title}")
+
+
+def read(
+    rng: np.random.Generator, sample: Sample, frame: frames.Frame, bounds: frames.PixelBounds
+) -> Task:
+    """The number of one place, from its cell enlarged as a look would show it."""
+    place = sample.places[rng.integers(len(sample.places))]
+    crop = images.cut_crop(sample.image, frames.plan_crop(frame, place.cell_box, bounds))
+    return Task(crop, "Read the number.", f"It says {place.number}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseLabels:
+    """What is seen in each cell, which is one merged token: int32 [rows, columns], 0 for nothing.
+
+    Colours, shapes and letters count from 1 in the order of `COLOURS`, `SHAPES` and `LETTERS`;
+    `place` is 1 where small print is.
+    """
+
+    colour: np.ndarray
+    shape: np.ndarray
+    letter: np.ndarray
+    place: np.ndarray
+
+
+def dense_labels(sample: Sample) -> DenseLabels:
+    """The labels of a sample's image, for supervision of the vision tower."""
+    labels = DenseLabels(*(np.zeros(lattice_of(sample.image), np.int32) for _ in range(4)))
+    colours = tuple(COLOURS)
+    for mark in sample.marks:
+        cell = mark.row - 1, mark.column - 1
+        labels.colour[cell] = _id(mark.colour, colours)
+        labels.shape[cell] = _id(mark.shape, SHAPES)
+        labels.letter[cell] = _id(mark.letter, LETTERS)
+    for place in sample.places:
+        labels.place[place.row - 1, place.column - 1] = 1
+    return labels
+
+
+def _id(value: str | None, names: tuple[str, ...]) -> int:
+    return 0 if value is None else names.index(value) + 1
+
+
+def _box(place: Place, frame: frames.Frame) -> str:
+    return box_text(frame.to_resized(place.cell_box))
