@@ -28,7 +28,7 @@ def summarise(scored: Sequence[ScoredGroup]) -> dict[str, float]:
         "accuracy": _mean([verdict is Verdict.RIGHT for verdict in judged]),
         "unknown": _mean([verdict is Verdict.UNKNOWN for verdict in verdicts]),
         "counted": _mean(np.concatenate([one.counted for one in scored])),
-        "zero_variance_groups": _mean([_is_flat(one) for one in scored]),
+        "zero_variance_groups": _mean([is_flat(one) for one in scored]),
         **_term_means(scored),
         **_look_shares(episodes),
         **_stop_shares(episodes),
@@ -78,7 +78,7 @@ def _token_means(episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def _is_flat(scored: ScoredGroup) -> bool:
+def is_flat(scored: ScoredGroup) -> bool:
     """Whether the counted rewards of a group are all the same, so that it has no advantage."""
     counted = scored.reward[scored.counted]
     return len(counted) < 2 or float(np.std(counted.astype(np.float64))) < ZERO_STD

@@ -1,0 +1,1 @@
+"""Benchmarks and what is counted on them."""

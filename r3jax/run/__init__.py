@@ -1,0 +1,1 @@
+"""The loops: the only place where stages meet. Each reads top to bottom."""

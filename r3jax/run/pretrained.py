@@ -1,0 +1,54 @@
+"""A model directory in Hugging Face layout as everything a run needs of it."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from r3jax.checkpoint import hf
+from r3jax.data import chat, chat_file
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.model import qwen
+from r3jax.model.config import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """Weights (a tree on the default device), tokenizer and chat format of `directory`."""
+
+    directory: Path
+    config: ModelConfig
+    params: dict
+    tokenizer: Tokenizer
+    form: chat.ChatFormat
+
+    def model(self, dtype=jnp.float32, remat: str = "none") -> qwen.Qwen25VL:
+        return qwen.Qwen25VL(self.config, dtype, remat)
+
+
+def load(directory: str | Path, form: chat.ChatFormat | None = None) -> Pretrained:
+    """Reads a model directory with float32 weights.
+
+    `form` replaces the directory's own chat format (r3jax.json); where there is neither, the
+    default one of Qwen2.5-VL is used.
+    """
+    directory = Path(directory)
+    model = hf.load_hf(directory, "float32")
+    if form is None and (directory / chat_file.FILE_NAME).is_file():
+        form = chat_file.load_chat(directory)
+    return Pretrained(
+        directory,
+        model.config,
+        jax.tree.map(jnp.asarray, model.params),
+        Tokenizer.from_dir(directory),
+        form or chat.ChatFormat(),
+    )
+
+
+def save(pretrained: Pretrained, params, directory: str | Path) -> Path:
+    """Writes `params` as a Hugging Face directory with the files of `pretrained` carried along."""
+    directory = Path(directory)
+    hf.save_hf(directory, pretrained.config, params, carry_from=pretrained.directory)
+    chat_file.save_chat(pretrained.form, directory)
+    return directory

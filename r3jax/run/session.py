@@ -1,0 +1,96 @@
+"""What every training loop does around its steps: resume, record, save, watch."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import grain
+
+from r3jax.checkpoint.store import Store
+from r3jax.compiles import CompileCounter
+from r3jax.metrics import MetricsWriter
+from r3jax.progress import Progress
+from r3jax.update.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """A checkpoint every `every` steps and at the end; the newest `keep` stay."""
+
+    every: int = 50
+    keep: int = 2
+
+    def __post_init__(self):
+        if self.every < 1 or self.keep < 1:
+            raise ValueError(f"every and keep must be at least 1, found {self.every}, {self.keep}")
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or a gradient is no number: training stopped before anything was saved."""
+
+
+class Session:
+    """One stage of training in one directory: checkpoints, metrics, progress.
+
+    Use it as a context manager; `state` and `start` are where to go on.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        title: str,
+        steps: int,
+        checkpoint: CheckpointConfig,
+        state: TrainState,
+        iterator: grain.DatasetIterator,
+        shown: Mapping[str, str],
+        tensorboard: bool = False,
+    ):
+        self.workdir, self.steps, self.config = Path(workdir), steps, checkpoint
+        self.iterator = iterator
+        self.store = Store(self.workdir / "checkpoints", checkpoint.keep)
+        self.state, self.start = state, 0
+        if self.store.latest_step() is not None:
+            restored = self.store.restore(None, state)
+            self.state = restored.state
+            self.iterator.set_state(restored.iterator_state)
+            self.start = restored.meta["next_step"]
+        self.metrics = MetricsWriter(self.workdir, self.start, tensorboard)
+        self.progress = Progress(title, steps, shown, self.start)
+        self.compiles = CompileCounter()
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "Session":
+        self.progress.__enter__()
+        self.compiles.__enter__()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.compiles.__exit__(*exception)
+        self.progress.__exit__(*exception)
+        self.metrics.close()
+        self.store.close()
+
+    def record(self, step: int, stats: Mapping[str, float], timings: Mapping[str, float]) -> None:
+        """Writes the numbers of a step; stops the run where one is not finite."""
+        bad = [name for name, value in stats.items() if not math.isfinite(value)]
+        if bad:
+            raise NonFiniteError(
+                f"step {step}: {', '.join(bad)} is not finite; the last good checkpoint is step "
+                f"{self.store.latest_step()} in {self.workdir}. Lower the learning rate, or look "
+                "at the batch of that step: the same command runs it again"
+            )
+        now = time.monotonic()
+        timings = {"seconds": now - self._began, "compiles": self.compiles.count, **timings}
+        self._began = now
+        self.metrics.write(step, stats, timings)
+        self.progress.update(step, {**stats, **timings})
+
+    def save_if_due(self, step: int, state: TrainState) -> None:
+        """Saves after `step` where the schedule says so, and after the last."""
+        done = step + 1
+        if done % self.config.every and done != self.steps:
+            return
+        self.store.save(done, state, self.iterator.get_state(), {"next_step": done})

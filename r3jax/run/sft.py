@@ -1,0 +1,113 @@
+"""Supervised fine-tuning on interleaved traces: the cold start of VLM-R3, and its control runs.
+
+    rows -> teacher episodes -> packed batch -> sft_step -> metrics, checkpoint, export
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from r3jax.arrays import Array
+from r3jax.buckets import Buckets
+from r3jax.data import pipelines, vlir
+from r3jax.rollout import programs
+from r3jax.run import pretrained
+from r3jax.run.session import CheckpointConfig, Session
+from r3jax.update import pack, steps
+from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
+
+SHOWN = {"loss": "loss", "valid_loss": "held-out", "tokens_per_s": "tok/s"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SftConfig:
+    """SFT of the model directory `model` on the VLIR rows of `data`, images under its folder.
+
+    `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows.
+    """
+
+    model: str
+    data: str
+    buckets: Buckets
+    optimizer: OptimizerConfig
+    steps: int
+    batch_size: int
+    seed: int = 0
+    valid_data: str = ""
+    valid_every: int = 25
+    valid_rows: int = 256
+    logit_chunk: int = 2048
+    remat: str = "none"
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+
+def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
+    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
+    start = pretrained.load(config.model)
+    model = start.model(remat=config.remat)
+    optimizer = make_optimizer(config.optimizer, start.params)
+    forward = steps.ForwardConfig(
+        logit_chunk=config.logit_chunk, train_vision=not is_frozen(config.optimizer, "vision")
+    )
+    allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
+    step_fn = jax.jit(
+        functools.partial(steps.sft_step, model, forward, optimizer), donate_argnums=0
+    )
+    taught = functools.partial(_load_rows, start, config.buckets)
+    plan, load = taught(config.data, config.batch_size, config.seed)
+    iterator = pipelines.stream(plan, load)
+    held_out = _held_out(config, taught)
+    loss_fn = jax.jit(functools.partial(_loss, model, forward))
+    state = init_state(start.params, optimizer)
+    with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
+        state = run.state
+        for step in range(run.start, config.steps):
+            batch = _pack(start, config.buckets, next(iterator))
+            tokens = float(batch.suffix.trained.sum())
+            state, stats = step_fn(state, batch, allowed)
+            stats = {"tokens": tokens, **jax.device_get(stats)}
+            if held_out and (step + 1) % config.valid_every == 0:
+                stats["valid_loss"] = _mean_loss(loss_fn, state.params, held_out, allowed)
+            run.record(step, stats, {})
+            run.save_if_due(step, state)
+    return pretrained.save(start, state.params, Path(workdir) / "export")
+
+
+def _load_rows(start: pretrained.Pretrained, buckets: Buckets, path: str, size: int, seed: int):
+    """Returns the plan of batches over a VLIR file, and how a row number becomes an item."""
+    rows, _ = vlir.read_sft(path, Path(path).parent)
+    lengths = [pipelines.episode_length(row, start.tokenizer, start.form) for row in rows]
+    plan = pipelines.BatchPlan(pipelines.by_length(lengths, buckets.suffix_tokens), size, seed)
+    return plan, lambda i: pipelines.load_sft(rows[i], start.tokenizer, start.form)
+
+
+def _pack(start: pretrained.Pretrained, buckets: Buckets, items) -> steps.UpdateBatch:
+    prompts, episodes = [i.prompt for i in items], [i.episode for i in items]
+    return pack.pack_taught(prompts, episodes, buckets, start.tokenizer.ids.image_pad)
+
+
+def _loss(model, forward: steps.ForwardConfig, params, batch: steps.UpdateBatch, allowed: Array):
+    """Sum of the negative log-probs of trained tokens, and how many there are."""
+    scores = steps.score(model, forward, params, batch, allowed)
+    trained = batch.suffix.trained
+    return -jnp.where(trained, scores.logp, 0.0).sum(), trained.sum()
+
+
+def _held_out(config: SftConfig, taught) -> list[steps.UpdateBatch]:
+    """The held-out rows, packed once."""
+    if not config.valid_data:
+        return []
+    plan, load = taught(config.valid_data, config.batch_size, 0)
+    batches = max(1, config.valid_rows // config.batch_size)
+    start = taught.args[0]
+    return [
+        _pack(start, config.buckets, [load(i) for i in plan[number]]) for number in range(batches)
+    ]
+
+
+def _mean_loss(loss_fn, params, batches, allowed: Array) -> float:
+    sums = jax.device_get([loss_fn(params, batch, allowed) for batch in batches])
+    return float(sum(s for s, _ in sums)) / float(sum(n for _, n in sums))
