@@ -23,13 +23,14 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
     for cell, colour, number in zip(cells, colours, numbers):
         row, column = cell
         x, y = places.jittered_centre(rng, row, column)
+        tag = places.print_centre(rng, row, column)
         half, top = int(rng.integers(22, 28)), y - int(rng.integers(20, 29))
         paint = canvas.vary(rng, places.COLOURS[colour])
         canvas.fill_box(image, (x - half, top, x + half, height - _BASELINE), paint)
         found.append(
             places.Place(
                 cell_box=places.cell_box(row, column),
-                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, (x, y)),
+                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, tag),
                 row=row,
                 column=column,
                 number=number,

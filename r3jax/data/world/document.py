@@ -25,7 +25,7 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
         _draw_head(rng, image, brief, row, colour, letter)
         for other in set(range(2, columns + 1)) - {column}:
             _draw_text(rng, image, row, other)
-        centre = places.jittered_centre(rng, row, column)
+        centre = places.print_centre(rng, row, column)
         found.append(
             places.Place(
                 cell_box=places.cell_box(row, column),

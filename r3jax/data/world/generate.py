@@ -83,6 +83,7 @@ def samples_of_picture(
                 "kind": question.kind,
                 "face": picture.face,
                 "size": f"{width}x{height}",
+                "places": str(len(picture.places)),
             },
         )
         for turn, question in enumerate(asked)

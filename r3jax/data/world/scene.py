@@ -22,7 +22,7 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
     found, marks = [], []
     for cell, colour, shape, number, position in zip(cells, colours, kinds, numbers, positions):
         colour, shape = str(colour), str(shape)
-        centre = places.jittered_centre(rng, *cell)
+        centre, tag = places.jittered_centre(rng, *cell), places.print_centre(rng, *cell)
         mask = shapes.shape_mask(shape, int(rng.integers(60, 69)))
         canvas.fill(image, mask, centre, canvas.vary(rng, places.COLOURS[colour]))
         words = {
@@ -35,7 +35,7 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
         found.append(
             places.Place(
                 cell_box=places.cell_box(*cell),
-                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, centre),
+                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, tag),
                 row=cell[0],
                 column=cell[1],
                 number=number,

@@ -56,4 +56,5 @@ def _draw_board(rng, image, brief: Brief, cell, colour: str, letter: str, number
     ink = canvas.INK if colour in _DARK_PRINT else (250, 250, 250)
     mask = faces.text_mask(letter, brief.face, _LETTER_HEIGHT)
     canvas.fill(image, mask, (x, y - 12), ink)
+    x, y = places.print_centre(rng, *cell)
     return canvas.plate(image, number, brief.face, brief.digit_height, (x, y + 20))
