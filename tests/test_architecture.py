@@ -9,8 +9,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 GROUND, CONFIG = "ground floor", "config"
 EVERYTHING = {
-    GROUND, CONFIG, "data", "model", "kernels", "reward", "rollout", "update", "checkpoint", "evaluate",
-    "view", "plan", "run",
+    GROUND, CONFIG, "data", "model", "kernels", "reward", "rollout", "update", "checkpoint",
+    "evaluate", "view", "plan", "run",
 }  # fmt: skip
 MAY_IMPORT = {
     GROUND: {CONFIG},

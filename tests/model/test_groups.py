@@ -1,6 +1,7 @@
 """A group with its prompt computed once equals each sequence computed alone, gradients included.
 
-The group's prompts and suffixes are padded each by another length, the single sequences only behind.
+Each prompt and suffix of the group is padded by another length; a single sequence has no padding
+before its end.
 """
 
 import functools
