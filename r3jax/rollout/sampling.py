@@ -76,7 +76,9 @@ def _narrow(logp: Array, config: SamplingConfig) -> Array:
     return logp
 
 
-def row_keys(seed: int, step: int, questions: Int[Array, "B"], episodes: int) -> Array:
+def row_keys(
+    seed: int | Array, step: int | Array, questions: Int[Array, "B"], episodes: int
+) -> Array:
     """Returns keys [B, G] folded from (seed, step, question, episode)."""
     base = jax.random.fold_in(jax.random.key(seed), step)
     by_question = jax.vmap(lambda q: jax.random.fold_in(base, q))(questions)
