@@ -19,6 +19,11 @@ from r3jax.rollout import engine, programs, sampling
 from r3jax.update import state, steps
 
 VOCAB = 512  # more rows than the tokenizer has ids
+TWO_LOOKS = (
+    '<think>{"bbox_2d": [0, 0, 56, 56]}',
+    '{"bbox_2d": [56, 56, 112, 112]}',
+    "</think><answer>5</answer>",
+)
 OUTSIDE = '<think>Look there: {"bbox_2d": [300, 300, 400, 400]}'  # no image is that large
 FORM = chat.ChatFormat(
     system=None,
@@ -27,11 +32,11 @@ FORM = chat.ChatFormat(
     look_rules=looks.LookRules(frames.PixelBounds(784, 84 * 84), max_looks=2),
 )
 BUCKETS = buckets.Buckets(
-    prompt_tokens=(64,),
-    suffix_tokens=(96, 128),
+    prompt_tokens=(48,),
+    suffix_tokens=(80, 128),
     look_tokens=48,
-    images=(buckets.ImageBucket(8, 1, 64),),
-    crops=(buckets.ImageBucket(12, 1, 36), buckets.ImageBucket(24, 1, 36)),
+    images=(buckets.ImageBucket(6, 1, 64),),
+    crops=(buckets.ImageBucket(6, 1, 36), buckets.ImageBucket(24, 1, 36)),
 )
 
 
@@ -93,6 +98,17 @@ def bad_trace(number: int) -> traces.Trace:
     return dataclasses.replace(trace(number), segments=(OUTSIDE,), trained=(True,), num_crops=0)
 
 
+def two_look_trace(number: int) -> traces.Trace:
+    """As `trace`, but the teacher takes two looks with few words."""
+    trained = (True,) * len(TWO_LOOKS)
+    return dataclasses.replace(trace(number), segments=TWO_LOOKS, trained=trained, num_crops=2)
+
+
+def taught_traces() -> list[traces.Trace]:
+    """What the model that looks was taught: one look, one look, ..., two looks, a failed look."""
+    return [*(trace(i) for i in range(4)), two_look_trace(4), bad_trace(5)]
+
+
 def teach(one: traces.Trace) -> tuple[Prompt, Episode]:
     """A trace as prompt and episode."""
     prompt, frame = chat.build_prompt(one.question, tk(), FORM)
@@ -124,14 +140,12 @@ def make_engine(size: int = 4, episodes: int = 3, shapes=BUCKETS, **options) -> 
 
 
 @functools.cache
-def looking_params(num_steps: int = 120) -> dict:
-    """Parameters trained until the model writes boxes: proper ones, and OUTSIDE for question 5."""
-    taught = [teach(trace(i)) for i in range(5)] + [teach(bad_trace(5))]
+def looking_params(num_steps: int = 40) -> dict:
+    """Parameters trained on `taught_traces` until the model writes boxes, not always well."""
+    taught = [teach(one) for one in taught_traces()]
     batch = pack([p for p, _ in taught], [[e] for _, e in taught])
-    how = state.OptimizerConfig(learning_rate=4e-3, frozen=())
-    optimizer = state.make_optimizer(how, params())
-    forward = steps.ForwardConfig(train_vision=True)
-    step = jax.jit(functools.partial(steps.sft_step, model(), forward, optimizer))
+    optimizer = state.make_optimizer(state.OptimizerConfig(learning_rate=6e-3), params())
+    step = jax.jit(functools.partial(steps.sft_step, model(), steps.ForwardConfig(), optimizer))
     current = state.init_state(params(), optimizer)
     for _ in range(num_steps):
         current, _ = step(current, batch, allowed())
