@@ -101,14 +101,14 @@ def _at(array: Array, slot: Array) -> Array:
 
 def _put(array: Array, slot: Array, value: Array, where: Array) -> Array:
     """array [..., B, G, S] with `value` at slot [B, G] of the rows `where` [B, G]."""
-    chosen = (jnp.arange(array.shape[-1]) == slot[..., None]) & where[..., None]
+    chosen = (jnp.arange(array.shape[-1])[None, None] == slot[..., None]) & where[..., None]
     chosen = jnp.broadcast_to(chosen, array.shape)
     return jnp.where(chosen, jnp.broadcast_to(value[..., None], array.shape), array)
 
 
 def _put_many(array: Array, slot: Array, values: Array, count: Array) -> Array:
     """array [..., B, G, S] with `count` [B, G] of `values` [..., B, G, T] from `slot` [B, G] on."""
-    place = jnp.arange(array.shape[-1]) - slot[..., None]
+    place = jnp.arange(array.shape[-1])[None, None] - slot[..., None]
     index = jnp.broadcast_to(jnp.clip(place, 0, values.shape[-1] - 1), array.shape)
     inside = jnp.broadcast_to((place >= 0) & (place < count[..., None]), array.shape)
     return jnp.where(inside, jnp.take_along_axis(values, index, axis=-1), array)
@@ -153,7 +153,7 @@ def decode_until_stopped(
         automaton = jnp.where(going, stop_table[state.automaton, token], state.automaton)
         length = slot + going
         status = jnp.where(length >= budget, int(Status.FULL), int(Status.DECODING))
-        ended = (token[..., None] == end_tokens).any(-1)
+        ended = jnp.isin(token, end_tokens)
         status = jnp.where(ended, int(Status.ENDED), status)
         status = jnp.where(automaton == stops.BOX_CLOSED, int(Status.BOX), status)
         status = jnp.where(automaton == stops.ANSWER_CLOSED, int(Status.ANSWERED), status)
