@@ -36,4 +36,4 @@ def test_recomputed_layers_give_the_same_gradients(remat):
 
     pairs = zip(*(jax.tree.leaves(gradient(name)) for name in ("none", remat)), strict=True)
     for plain, recomputed in pairs:
-        assert np.linalg.norm(recomputed - plain) <= 1e-5 * np.linalg.norm(plain)
+        assert np.linalg.norm(recomputed - plain) <= 1e-4 * np.linalg.norm(plain)
