@@ -1,0 +1,81 @@
+"""Buckets for a model that nobody wrote a config for: a ladder of sizes up to what can come.
+
+A bucket costs nothing until something of its size comes, so the ladders reach as far as the chat
+format allows.
+"""
+
+import bisect
+import math
+
+from r3jax.buckets import Buckets, ImageBucket
+from r3jax.data import chat, frames
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.patches import FACTOR, UNIT, WINDOW
+from r3jax.records import LookOutcome
+
+QUESTION_TOKENS = 4096  # the longest question, its instruction and system text included
+SMALLEST_TEXT = 64  # the smallest bucket of tokens
+CROPS_AT_ONCE = 16384  # image tokens of crops that are encoded in one call, about
+
+
+def ladder(largest: int, smallest: int = 1) -> tuple[int, ...]:
+    """Sizes in half octaves from `smallest` until one holds `largest`: under half is padding.
+
+    >>> ladder(11)
+    (1, 2, 3, 4, 6, 8, 12)
+    """
+    octaves = max(1, largest - 1).bit_length()
+    sizes = sorted({(n * smallest << k) // 2 for k in range(octaves + 1) for n in (2, 3)})
+    return tuple(sizes[: bisect.bisect_left(sizes, largest) + 1])
+
+
+def round_up(needed: int, smallest: int = 1) -> int:
+    """The size of the ladder that holds `needed`.
+
+    >>> round_up(70, smallest=64), round_up(0)
+    (96, 1)
+    """
+    return ladder(needed, smallest)[-1]
+
+
+def buckets_for(
+    form: chat.ChatFormat,
+    tokenizer: Tokenizer,
+    questions: int = 1,
+    episodes: int = 1,
+    text_tokens: int = 1024,
+) -> Buckets:
+    """Returns buckets for rollouts of `questions` groups of `episodes` rows at a time.
+
+    An episode may have `text_tokens` of its own and as many looks as the format allows; any image
+    that the format can show fits.
+    """
+    shown = most_tokens(form.image_bounds)
+    crop = form.look_rules.crop.max_pixels // FACTOR**2
+    failed = [o for o in LookOutcome if o not in (LookOutcome.OK, LookOutcome.TOO_MANY)]
+    messages = [len(chat.failed_look_tokens(outcome, tokenizer)[0]) for outcome in failed]
+    look_tokens = max(crop + 2, *messages)
+    rows = min(questions * episodes, max(1, CROPS_AT_ONCE // crop))
+    return Buckets(
+        prompt_tokens=ladder(shown + QUESTION_TOKENS, SMALLEST_TEXT),
+        suffix_tokens=(text_tokens + form.look_rules.max_looks * look_tokens,),
+        look_tokens=look_tokens,
+        images=_image_buckets((questions,), shown),
+        crops=_image_buckets(sorted({1, math.ceil(rows / 4), rows}), crop),
+    )
+
+
+def most_tokens(bounds: frames.PixelBounds) -> int:
+    """The most tokens that an image under `bounds` can have.
+
+    An image so thin that one side is held at 28 pixels may end above the bound.
+    """
+    thinnest = math.isqrt(frames.MAX_ASPECT * bounds.max_pixels) // FACTOR
+    return max(bounds.max_pixels // FACTOR**2, thinnest)
+
+
+def _image_buckets(rows, tokens: int) -> tuple[ImageBucket, ...]:
+    """Rows that hold an image of up to `tokens` each; the thinnest takes the most windows."""
+    slots = UNIT * min(WINDOW**2, tokens)
+    windows = ladder(math.ceil(tokens / WINDOW))
+    return tuple(ImageBucket(n, w, slots) for n in rows for w in windows)
