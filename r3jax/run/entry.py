@@ -1,0 +1,39 @@
+"""What the programs in launch/ share: one line for a mistake of the user, a traceback for ours."""
+
+import sys
+from collections.abc import Callable
+
+from absl import logging
+
+from r3jax.run.session import NonFiniteError
+
+
+def call(name: str, function: Callable[[], None]) -> int:
+    """Calls `function`; returns the exit code of the program `name`.
+
+    An error that r3jax raises about its input, and a file that cannot be read or written, are
+    printed to stderr without traceback (exit code 1). Everything else is a bug and keeps its own.
+    """
+    logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
+    try:
+        function()
+    except (ValueError, OSError, NonFiniteError) as error:
+        if not is_about_input(error):
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def is_about_input(error: Exception) -> bool:
+    """Whether an error explains itself: r3jax raised it, or it is about a file.
+
+    A ValueError from inside JAX or NumPy says nothing to a user and is no such error.
+    """
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals["__name__"] if trace is not None else ""
+    return module.split(".")[0] == "r3jax"
