@@ -1,0 +1,115 @@
+"""The engine: batches do not matter, budgets and look limits hold, bad input is named."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from r3jax import buckets
+from r3jax.compiles import CompileCounter
+from r3jax.data import frames, looks
+from r3jax.records import LookOutcome, Source, Stop
+from r3jax.rollout import engine, serve
+from tests import tiny
+from tests.rollout import rolled
+
+
+def collect(eng, questions, first=0, seed=rolled.SEED, step=rolled.STEP):
+    return engine.collect(eng, tiny.looking_params(), questions, seed, step, first)
+
+
+def test_a_question_has_the_same_episodes_in_whatever_batch():
+    eng = tiny.make_engine(size=2, episodes=2)
+    questions = tiny.questions()
+    for first, chosen in ((4, questions[4:]), (1, questions[1:4])):
+        for group, whole in zip(collect(eng, chosen, first), rolled.groups()[first:]):
+            assert group.question.id == whole.question.id
+            for found, expected in zip(group.episodes, whole.episodes):
+                rolled.assert_same_episode(found, expected)
+
+
+def test_serving_looks_in_small_parts_changes_nothing():
+    few = dataclasses.replace(tiny.BUCKETS, crops=(buckets.ImageBucket(2, 1, 36),))
+    eng = dataclasses.replace(rolled.shared_engine(), buckets=few)
+    for group, whole in zip(collect(eng, tiny.questions()[:4]), rolled.groups()):
+        for found, expected in zip(group.episodes, whole.episodes):
+            rolled.assert_same_episode(found, expected)
+
+
+def test_another_seed_or_step_gives_other_episodes_and_compiles_nothing():
+    eng, questions = rolled.shared_engine(), tiny.questions()[:4]
+    runs = [collect(eng, questions, seed=seed) for seed in (rolled.SEED, 99)]
+    with CompileCounter() as compiles:
+        runs += [collect(eng, questions, seed=99), collect(eng, questions, step=8)]
+    texts = [[e.text for group in run for e in group.episodes] for run in runs]
+    assert texts[0] == [e.text for group in rolled.groups()[:4] for e in group.episodes]
+    assert texts[1] == texts[2] and len({*map(tuple, texts)}) == 3
+    assert compiles.count == 0
+
+
+def test_a_model_that_asks_for_more_looks_than_allowed_is_stopped():
+    rules = dataclasses.replace(tiny.FORM.look_rules, max_looks=1)
+    form = dataclasses.replace(tiny.FORM, look_rules=rules)
+    eng = dataclasses.replace(rolled.shared_engine(), form=form)
+    (group,) = collect(eng, tiny.questions()[4:5], first=4)  # was taught to look twice
+    stopped = [e for e in group.episodes if e.stop is Stop.TURNS]
+    assert stopped
+    for episode in stopped:
+        outcomes = [look.outcome for look in episode.looks]
+        assert outcomes == [LookOutcome.OK, LookOutcome.TOO_MANY]
+        assert len(episode.crops) == 1 and episode.text.endswith("}")
+        assert episode.source[-1] == Source.SAMPLED and episode.answer is None
+
+
+def test_a_look_without_room_is_not_made_and_the_episode_counts_as_truncated():
+    small = dataclasses.replace(tiny.BUCKETS, suffix_tokens=(44,))  # a box closes near token 42
+    eng = tiny.make_engine(size=1, episodes=3, shapes=small)
+    (group,) = collect(eng, tiny.questions()[1:2], first=1)
+    whole = rolled.groups()[1]
+    for found, expected in zip(group.episodes, whole.episodes):
+        n = len(found.tokens)
+        assert found.tokens.tolist() == expected.tokens[:n].tolist() and n <= 44
+        assert (found.stop is Stop.LENGTH) == (n < len(expected.tokens))
+    cut = [e for e in group.episodes if e.stop is Stop.LENGTH]
+    assert any(not e.looks and e.text.endswith("}") for e in cut)
+
+
+def test_blanked_crops_are_grey_and_change_what_follows():
+    run = dataclasses.replace(rolled.shared_engine().config, blank_crops=True)
+    eng = dataclasses.replace(rolled.shared_engine(), config=run)
+    (group,) = collect(eng, tiny.questions()[1:2], first=1)
+    for found, expected in zip(group.episodes, rolled.groups()[1].episodes):
+        if not expected.crops:
+            continue
+        seen = int(np.argmax(expected.source == Source.IMAGE))
+        assert (found.crops[0] == serve.GREY).all()
+        assert found.crops[0].shape == expected.crops[0].shape
+        assert found.tokens[:seen].tolist() == expected.tokens[:seen].tolist()
+        np.testing.assert_allclose(found.logp[:seen], expected.logp[:seen], atol=1e-4)
+        assert abs(found.logp[-1] - expected.logp[-1]) > 0
+
+
+def test_a_prompt_longer_than_its_buckets_is_named():
+    question = dataclasses.replace(tiny.questions()[0], text="what is there? " * 20)
+    with pytest.raises(ValueError, match=r"prompt_tokens needs \d+, the largest bucket is 48"):
+        collect(rolled.shared_engine(), [question])
+
+
+def test_look_tokens_too_small_for_a_message_or_a_crop_are_named():
+    few = dataclasses.replace(tiny.BUCKETS, look_tokens=10)
+    with pytest.raises(ValueError, match=r"look_tokens is 10, but what follows a box \(\w+\) can"):
+        tiny.make_engine(shapes=few)
+    large = looks.LookRules(frames.PixelBounds.of_tokens(4, 64))
+    form = dataclasses.replace(tiny.FORM, look_rules=large)
+    words = (
+        r"what follows a box \(crop\) can have 66 tokens: raise it, or lower the crop's max_pixels"
+    )
+    with pytest.raises(ValueError, match=words):
+        serve.check_look_tokens(tiny.tk(), form, tiny.BUCKETS)
+
+
+def test_a_crop_that_fits_no_bucket_is_named():
+    tiny_crops = dataclasses.replace(tiny.BUCKETS, crops=(buckets.ImageBucket(6, 1, 16),))
+    eng = dataclasses.replace(rolled.shared_engine(), buckets=tiny_crops)
+    with pytest.raises(ValueError, match=r"crops of a rollout: \d+ images .* fit no bucket"):
+        collect(eng, tiny.questions()[4:5], first=4)
