@@ -42,6 +42,14 @@ def locate(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Tas
     return Task(sample.image, f"Where is {name}?", answer)
 
 
+def where(rng: np.random.Generator, sample: Sample) -> Task:
+    """In which row and column one place is, called by one of its names."""
+    place = sample.places[rng.integers(len(sample.places))]
+    called = str(rng.choice([word for kind, word in place.words.items() if kind != "cell"]))
+    answer = f"{start_sentence(called)} is in row {place.row}, column {place.column}."
+    return Task(sample.image, f"In which cell is {called}?", answer)
+
+
 def name(rng: np.random.Generator, sample: Sample) -> Task:
     """What stands in one cell."""
     place = sample.places[rng.integers(len(sample.places))]
@@ -56,6 +64,15 @@ def read(
     place = sample.places[rng.integers(len(sample.places))]
     crop = images.cut_crop(sample.image, frames.plan_crop(frame, place.cell_box, bounds))
     return Task(crop, "Read the number.", f"It says {place.number}.")
+
+
+def sentences(sample: Sample) -> list[str]:
+    """One of each kind of sentence above, for a tokenizer to learn from."""
+    frame = frames.Frame(*sample.image.shape[:2], *sample.image.shape[:2])
+    rng = np.random.default_rng(0)
+    tasks = [caption(sample, frame), locate(rng, sample, frame), where(rng, sample)]
+    tasks.append(name(rng, sample))
+    return [text for task in tasks for text in (task.prompt, task.answer)] + ["Read the number."]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,74 @@
+"""The tiny base model of the look-again world, pre-trained from nothing on perception.
+
+It plays the part of Qwen2.5-VL-7B in the demonstration: the same code, smaller numbers. It learns
+to name what is where, to find places by words and give their boxes, and to read enlarged small
+print; it never sees a trace that looks again.
+
+    python launch/train.py --config=configs/look_again_base.py --workdir=runs/look_again_base
+"""
+
+import ml_collections
+
+IMAGE_TOKENS = 16  # of the largest image, 112x112 pixels
+CROP_TOKENS = 4  # of the largest crop, 56x56 pixels
+
+
+def get_config() -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(
+        {
+            "kind": "pretrain",
+            "seed": 0,
+            "shape": {
+                "text_layers": 4,
+                "text_width": 128,
+                "text_heads": 4,
+                "text_kv_heads": 2,
+                "text_mlp": 384,
+                "mrope_section": (4, 6, 6),
+                "vision_depth": 4,
+                "vision_width": 96,
+                "vision_heads": 4,
+                "vision_mlp": 288,
+                "full_attention_blocks": (1, 3),
+            },
+            "form": {
+                "system": None,
+                "instruction": "",
+                "image_bounds": {"min_pixels": 28 * 28, "max_pixels": IMAGE_TOKENS * 28 * 28},
+                "look_rules": {
+                    "crop": {"min_pixels": 28 * 28, "max_pixels": CROP_TOKENS * 28 * 28},
+                    "max_looks": 4,
+                },
+            },
+            "plan": {"pictures": 24, "per_picture": 4, "prints": 96, "pool": 8000},
+            "stages": (
+                {"steps": 1000, "tasks": {"name": 1.0}, "scenes": 0.0, "prints": 0.0},
+                {"steps": 1000, "tasks": {"name": 1.0, "where": 3.0}, "dense": 0.5},
+                {"steps": 2000, "tasks": {"where": 1.0, "locate": 3.0}, "dense": 0.2},
+            ),
+            "scene_buckets": {
+                "prompt_tokens": (48,),
+                "suffix_tokens": (48,),
+                "look_tokens": 16,
+                "images": ({"rows": 24, "windows": 1, "slots": 4 * IMAGE_TOKENS},),
+                "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),
+            },
+            "print_buckets": {
+                "prompt_tokens": (24,),
+                "suffix_tokens": (16,),
+                "look_tokens": 16,
+                "images": ({"rows": 96, "windows": 1, "slots": 4 * CROP_TOKENS},),
+                "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),
+            },
+            "optimizer": {
+                "learning_rate": 2e-3,
+                "schedule": "cosine",
+                "warmup_steps": 50,
+                "total_steps": 4000,
+                "final_fraction": 0.05,
+                "weight_decay": 0.01,
+                "frozen": (),
+            },
+            "checkpoint": {"every": 250, "keep": 1},
+        }
+    )

@@ -1,0 +1,142 @@
+"""Batches of perception lessons for a model from nothing, drawn from (seed, step)."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from r3jax import patches
+from r3jax.data import chat, frames, images, traces
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.data.world import generate, pretrain
+from r3jax.data.world.places import COLOURS, LETTERS, Sample
+from r3jax.data.world.shapes import SHAPES
+from r3jax.records import Episode, Prompt, Question
+
+CLASSES: Mapping[str, int] = {
+    "colour": 1 + len(COLOURS),
+    "shape": 1 + len(SHAPES),
+    "letter": 1 + len(LETTERS),
+    "tens": 1 + 10,
+    "units": 1 + 10,
+}
+"""Values of each dense attribute, 0 for nothing; digits count from 1."""
+
+NO_LABEL = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class LessonPlan:
+    """What a batch holds: `pictures` images with `per_picture` lessons each, and `prints` crops.
+
+    `pool` is how many pictures of the training split are drawn from, with questions about both
+    large and small numbers as `world` says.
+    """
+
+    pictures: int = 24
+    per_picture: int = 4
+    prints: int = 96
+    pool: int = 8000
+    seed: int = 0
+    world: generate.WorldConfig = generate.WorldConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """A task ready for packing; `labels` int [tokens of its image] for each dense attribute."""
+
+    prompt: Prompt
+    episode: Episode
+    labels: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Draws lessons in the format of a model (pictures alone without a tokenizer)."""
+
+    plan: LessonPlan
+    tokenizer: Tokenizer | None
+    form: chat.ChatFormat
+    split: str = "train"
+
+    def draw(self, step: int, tasks: Mapping[str, float]) -> tuple[list[Lesson], list[Lesson]]:
+        """Lessons about scenes, and about small print, of one step."""
+        rng = np.random.default_rng([self.plan.seed, generate.SPLITS.index(self.split), step])
+        names, shares = list(tasks), np.array(list(tasks.values()), np.float64)
+        scenes, prints = [], []
+        for number in rng.integers(self.plan.pool, size=self.plan.pictures):
+            sample, shown, frame = self._picture(int(number))
+            for name in rng.choice(names, size=self.plan.per_picture, p=shares / shares.sum()):
+                task = _ask(rng, str(name), sample, frame)
+                scenes.append(self._lesson(task, shown, scene_labels(sample)))
+        for number in rng.integers(self.plan.pool, size=self.plan.prints):
+            sample, _, frame = self._picture(int(number))
+            task = pretrain.read(rng, sample, frame, self.form.look_rules.crop)
+            labels = print_labels(task, patches.merged_grid(task.image.shape))
+            prints.append(self._lesson(task, task.image, labels))
+        return scenes, prints
+
+    def pictures_and_crops(self, count: int) -> list[np.ndarray]:
+        """Images as the model sees them: `count` scenes, and a crop of one place of each."""
+        shown = []
+        for number in range(count):
+            sample, scene, frame = self._picture(number)
+            rng = np.random.default_rng([self.plan.seed, number])
+            shown += [scene, pretrain.read(rng, sample, frame, self.form.look_rules.crop).image]
+        return shown
+
+    def _picture(self, number: int) -> tuple[Sample, np.ndarray, frames.Frame]:
+        return _picture(self.plan, self.split, number, self.form.image_bounds)
+
+    def _lesson(self, task: pretrain.Task, shown: np.ndarray, labels) -> Lesson:
+        # `shown` is the image at the prompt's size already, which `build_prompt` leaves as it is.
+        question = Question("lesson", task.prompt, (shown,))
+        prompt, frame = chat.build_prompt(question, self.tokenizer, self.form)
+        trace = traces.Trace(question, (task.answer,), (True,), 0, frame, "a lesson")
+        episode = traces.build_teacher_episode(trace, prompt, frame, self.tokenizer, self.form)
+        return Lesson(prompt, episode, labels)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _picture(plan: LessonPlan, split: str, number: int, bounds: frames.PixelBounds):
+    sample = generate.samples_of_picture(plan.seed, number, split, plan.world)[0]
+    frame = frames.Frame.fit(*sample.image.shape[:2], bounds)
+    return sample, images.prepare(sample.image, bounds), frame
+
+
+def _ask(
+    rng: np.random.Generator, name: str, sample: Sample, frame: frames.Frame
+) -> pretrain.Task:
+    if name == "name":
+        return pretrain.name(rng, sample)
+    if name == "caption":
+        return pretrain.caption(sample, frame)
+    if name == "locate":
+        return pretrain.locate(rng, sample, frame)
+    if name == "where":
+        return pretrain.where(rng, sample)
+    raise ValueError(f"there is no lesson {name!r}: expected name, where, locate or caption")
+
+
+def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:
+    """Dense labels of a scene's tokens in raster order; digits are not asked for there."""
+    seen = pretrain.dense_labels(sample)
+    none = np.full(seen.colour.size, NO_LABEL, np.int32)
+    return {
+        "colour": seen.colour.ravel(),
+        "shape": seen.shape.ravel(),
+        "letter": seen.letter.ravel(),
+        "tens": none,
+        "units": none,
+    }
+
+
+def print_labels(task: pretrain.Task, grid: tuple[int, int]) -> Mapping[str, np.ndarray]:
+    """Dense labels of a crop's tokens: every token is asked for both digits of the number."""
+    number = int(task.answer.removeprefix("It says ").removesuffix("."))
+    tokens = grid[0] * grid[1]
+    none = np.full(tokens, NO_LABEL, np.int32)
+    digits = {"tens": number // 10 + 1, "units": number % 10 + 1}
+    full = {name: np.full(tokens, value, np.int32) for name, value in digits.items()}
+    return {"colour": none, "shape": none, "letter": none, **full}

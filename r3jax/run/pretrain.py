@@ -1,0 +1,181 @@
+"""Pre-training a tiny model from nothing on perception: the look-again world's Qwen2.5-VL.
+
+    pictures -> lessons (name, where, locate, caption, read) + dense labels -> pretrain_step
+
+The stages follow each other in one optimizer: seeing first, then naming and finding, then boxes.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from r3jax.buckets import Buckets
+from r3jax.data import chat, looks, pipelines
+from r3jax.data.world import generate, lessons, pretrain
+from r3jax.records import LookOutcome
+from r3jax.rollout import programs
+from r3jax.run import newborn, pretrained
+from r3jax.run.session import CheckpointConfig, Session
+from r3jax.update import dense, pack, steps
+from r3jax.update import pretrain as update
+from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
+
+SHOWN = {
+    "loss": "loss",
+    "exact/scenes": "scenes",
+    "exact/prints": "reading",
+    "seconds": "s/step",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """So many steps of a mix of lessons; weights of text about scenes, reading, dense heads."""
+
+    steps: int
+    tasks: Mapping[str, float]
+    scenes: float = 1.0
+    prints: float = 1.0
+    dense: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """A new model of `shape`, asked in the format `form`, taught `plan` in `stages`.
+
+    `scene_buckets` and `print_buckets` are the shapes of the two halves of a batch.
+    """
+
+    shape: newborn.Shape
+    form: chat.ChatFormat
+    plan: lessons.LessonPlan
+    stages: tuple[Stage, ...]
+    scene_buckets: Buckets
+    print_buckets: Buckets
+    optimizer: OptimizerConfig
+    seed: int = 0
+    tokenizer_samples: int = 2000
+    valid_every: int = 250
+    logit_chunk: int = 8192
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+
+def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training") -> Path:
+    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
+    start = _start(config, Path(workdir) / "start")
+    model = start.model()
+    heads = dense.init_heads(
+        jax.random.key(config.seed + 1), model.config.text.hidden_size, lessons.CLASSES
+    )
+    params = {update.MODEL: start.params, update.HEADS: heads}
+    optimizer = make_optimizer(config.optimizer, params)
+    forward = steps.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=True)
+    step_fn = jax.jit(
+        functools.partial(update.pretrain_step, model, forward, optimizer), donate_argnums=0
+    )
+    losses_fn = jax.jit(functools.partial(update.losses, model, forward))
+    allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
+    teacher = lessons.Teacher(config.plan, start.tokenizer, start.form)
+    iterator = _batches(config, teacher)
+    valid = _valid_batches(config, start)
+    state = init_state(params, optimizer)
+    with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
+        state = run.state
+        for step in range(run.start, config.steps):
+            weights = _weights(_stage(config.stages, step))
+            state, stats = step_fn(state, next(iterator), weights, allowed)
+            stats = jax.device_get(stats)
+            if (step + 1) % config.valid_every == 0:
+                stats |= _validate(losses_fn, state.params, valid, weights, allowed)
+                run.progress.note(_line(step, stats))
+            run.record(step, stats, {})
+            run.save_if_due(step, state)
+    return pretrained.save(start, state.params[update.MODEL], Path(workdir) / "export")
+
+
+def _start(config: PretrainConfig, directory: Path) -> pretrained.Pretrained:
+    """Writes the new model once; a resumed run finds it."""
+    if not (directory / "config.json").is_file():
+        count = config.tokenizer_samples
+        samples = [generate.sample(config.seed, i, "train", config.plan.world) for i in range(count)]
+        images = lessons.Teacher(config.plan, None, config.form).pictures_and_crops(count // 8)
+        newborn.write(directory, config.shape, config.form, _texts(samples), images, config.seed)
+    return pretrained.load(directory)
+
+
+def _texts(samples: Sequence[generate.places.Sample]) -> list[str]:
+    """What the tokenizer learns from: questions, traces, lessons, and messages of failed looks."""
+    texts = [looks.message(o) for o in LookOutcome if o is not LookOutcome.OK] * 50
+    for sample in samples:
+        texts += [sample.question, "".join(sample.rationale), *pretrain.sentences(sample)]
+    return texts
+
+
+def _stage(stages: Sequence[Stage], step: int) -> Stage:
+    for stage in stages:
+        if step < stage.steps:
+            return stage
+        step -= stage.steps
+    return stages[-1]
+
+
+def _weights(stage: Stage) -> update.Weights:
+    return update.Weights(*(np.float32(w) for w in (stage.scenes, stage.prints, stage.dense)))
+
+
+def _batches(config: PretrainConfig, teacher: lessons.Teacher) -> grain.DatasetIterator:
+    def make(step: int) -> update.PretrainBatch:
+        return _pack(config, teacher, step, _stage(config.stages, step).tasks)
+
+    dataset = grain.MapDataset.range(config.steps).map(make)
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+
+
+def _pack(config: PretrainConfig, teacher: lessons.Teacher, step: int, tasks) -> update.PretrainBatch:
+    scenes, prints = teacher.draw(step, tasks)
+    image_id = teacher.tokenizer.ids.image_pad
+    parts = []
+    for taught, shapes in ((scenes, config.scene_buckets), (prints, config.print_buckets)):
+        prompts, episodes = [t.prompt for t in taught], [t.episode for t in taught]
+        batch = pack.pack_taught(prompts, episodes, shapes, image_id)
+        parts += [batch, _place_labels(batch, taught)]
+    return update.PretrainBatch(*parts)
+
+
+def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> dict:
+    """Puts the labels of each image's tokens where its features are in the table."""
+    rows, windows, slots = batch.images.segment.shape
+    size = rows * windows * slots // 4
+    labels = {n: np.full(size, lessons.NO_LABEL, np.int32) for n in lessons.CLASSES}
+    for row, lesson in enumerate(taught):
+        index = batch.prompt.feature_index[row]
+        for name, values in lesson.labels.items():
+            labels[name][index[index >= 0]] = values
+    return labels
+
+
+def _valid_batches(config: PretrainConfig, start) -> list[update.PretrainBatch]:
+    """Held-out lessons of the last stage, from pictures with other fonts and layouts."""
+    plan = dataclasses.replace(config.plan, pool=200)
+    teacher = lessons.Teacher(plan, start.tokenizer, start.form, split="test")
+    return [_pack(config, teacher, i, config.stages[-1].tasks) for i in range(4)]
+
+
+def _validate(losses_fn, params, batches, weights, allowed) -> dict[str, float]:
+    found = jax.device_get([losses_fn(params, b, weights, allowed)[1] for b in batches])
+    return {f"valid/{name}": float(np.mean([f[name] for f in found])) for name in found[0]}
+
+
+def _line(step: int, stats: Mapping[str, float]) -> str:
+    held_out = {k: v for k, v in stats.items() if k.startswith(("valid/exact", "valid/dense"))}
+    return f"step {step + 1}: " + "  ".join(f"{k} {v:.3f}" for k, v in held_out.items())
