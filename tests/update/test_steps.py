@@ -1,0 +1,159 @@
+"""Steps: what is learnt from, what never is, and what stays as it was."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from r3jax.update import state, steps
+from tests import tiny
+
+FORWARD = steps.ForwardConfig()
+
+
+@functools.cache
+def batch() -> steps.UpdateBatch:
+    """Two groups of two episodes, with advantages; the last episode is not counted."""
+    pairs = [(tiny.trace(0), tiny.bad_trace(0)), (tiny.trace(2), tiny.bad_trace(2))]
+    made = [[tiny.teach(one) for one in pair] for pair in pairs]
+    return tiny.pack(
+        [pair[0][0] for pair in made],
+        [[episode for _, episode in pair] for pair in made],
+        advantage=[[1.0, -0.5], [0.7, 0.0]],
+        counted=[[True, True], [True, False]],
+    )
+
+
+def change(**fields) -> steps.UpdateBatch:
+    """The batch with other fields of its suffix."""
+    return batch()._replace(suffix=batch().suffix._replace(**fields))
+
+
+@functools.cache
+def optimizer(learning_rate: float = 1e-2):
+    return state.make_optimizer(state.OptimizerConfig(learning_rate), tiny.params())
+
+
+@functools.cache
+def logp_now() -> np.ndarray:
+    """Log-probs of the batch under the starting parameters."""
+    score = jax.jit(functools.partial(steps.score, tiny.model(), FORWARD))
+    return np.asarray(score(tiny.params(), batch(), tiny.allowed()).logp)
+
+
+def fresh() -> state.TrainState:
+    return state.init_state(tiny.params(), optimizer())
+
+
+@functools.cache
+def sft():
+    return jax.jit(functools.partial(steps.sft_step, tiny.model(), FORWARD, optimizer()))
+
+
+@functools.cache
+def _rgrpo(config: steps.RgrpoConfig):
+    return jax.jit(functools.partial(steps.rgrpo_step, tiny.model(), FORWARD, config, optimizer()))
+
+
+def rgrpo(one=None, old=None, reference=None, start=None, **config):
+    """A step of R-GRPO on a batch: the state after it, its statistics, the old log-probs."""
+    step = _rgrpo(steps.RgrpoConfig(**config))
+    return step(start or fresh(), one or batch(), old, reference, tiny.allowed())
+
+
+def distance(one, other) -> float:
+    """The largest difference of two trees' leaves."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+
+def test_sft_lowers_its_loss_and_leaves_the_frozen_tower():
+    current, losses = fresh(), []
+    for _ in range(6):
+        current, stats = sft()(current, batch(), tiny.allowed())
+        losses.append(float(stats["loss"]))
+    counted = batch().suffix.trained & batch().counted[..., None]
+    np.testing.assert_allclose(losses[0], -logp_now()[counted].mean(), rtol=1e-5)
+    assert losses[-1] < 0.7 * losses[0] and int(current.step) == 6
+    assert distance(current.params["vision"], tiny.params()["vision"]) == 0
+    assert distance(current.params["text"], tiny.params()["text"]) > 0
+    moments = jax.tree.leaves(current.opt_state)
+    text = sum(leaf.size for leaf in jax.tree.leaves(current.params["text"]))
+    assert sum(leaf.size for leaf in moments if leaf.ndim) == 2 * text  # none for the tower
+
+
+@pytest.mark.parametrize("step", [lambda b: sft()(fresh(), b, tiny.allowed())[:2],
+                                  lambda b: rgrpo(b, logp_now())[:2]])  # fmt: skip
+def test_only_sampled_tokens_of_counted_episodes_are_learnt_from(step):
+    after, stats = step(batch())
+    suffix = batch().suffix
+    assert (suffix.valid & ~suffix.trained).any()
+    idle = ~(suffix.trained & batch().counted[..., None])
+    garbage = np.random.default_rng(0).integers(0, 256, suffix.targets.shape, np.int32)
+    targets = np.where(idle, garbage, suffix.targets)
+    inputs = suffix.inputs.copy()
+    inputs[1, 1] = garbage[1, 1]  # the episode that is not counted
+    other, other_stats = step(change(targets=targets, inputs=inputs))
+    np.testing.assert_allclose(stats["loss"], other_stats["loss"], rtol=1e-6)
+    assert distance(after.params, other.params) < 1e-5
+
+
+def test_wild_ratios_of_uncounted_episodes_leave_everything_finite():
+    old = logp_now().copy()
+    old[1, 1] = -1e4
+    after, stats, _ = rgrpo(old=old, reference=old, kl_coefficient=0.1)
+    usual, usual_stats, _ = rgrpo(old=logp_now(), reference=logp_now(), kl_coefficient=0.1)
+    assert distance(after.params, usual.params) == 0
+    assert float(stats["loss"]) == float(usual_stats["loss"])
+
+
+def test_the_first_update_has_ratio_1_and_the_next_a_real_one():
+    mask = batch().suffix.trained & batch().counted[..., None]
+    lengths = np.maximum(mask.sum(-1), 1)
+    first, stats, old = rgrpo()
+    np.testing.assert_allclose(old, logp_now(), atol=1e-5)
+    # With ratio 1 the loss is minus the mean advantage over counted episodes.
+    np.testing.assert_allclose(stats["loss"], -(1.0 - 0.5 + 0.7) / 3, rtol=1e-5)
+    assert stats["clip_share"] == 0
+    score = jax.jit(functools.partial(steps.score, tiny.model(), FORWARD))
+    logp = np.asarray(score(first.params, batch(), tiny.allowed()).logp)
+    _, again, kept = rgrpo(old=old, start=first)
+    ratio = np.exp(np.where(mask, logp - np.asarray(old), 0))
+    A = batch().advantage[..., None]
+    per_token = -np.minimum(ratio * A, np.clip(ratio, 0.8, 1.28) * A)
+    expected = (np.where(mask, per_token, 0).sum(-1) / lengths)[batch().counted].mean()
+    np.testing.assert_allclose(again["loss"], expected, rtol=1e-4)
+    assert again["clip_share"] > 0 and float(again["loss"]) != float(stats["loss"])
+    np.testing.assert_array_equal(kept, old)
+    assert logp[0, 0][mask[0, 0]].mean() > logp_now()[0, 0][mask[0, 0]].mean()
+
+
+def test_the_reference_is_used_where_it_has_a_weight_and_not_needed_otherwise():
+    without, stats, _ = rgrpo(old=logp_now())
+    assert "kl" not in stats
+    reference = logp_now() + np.float32(0.5)
+    pulled, stats, _ = rgrpo(old=logp_now(), reference=reference, kl_coefficient=0.1)
+    np.testing.assert_allclose(stats["kl"], np.exp(0.5) - 1.5, rtol=1e-4)
+    np.testing.assert_allclose(
+        stats["loss"], -(1.0 - 0.5 + 0.7) / 3 + 0.1 * (np.exp(0.5) - 1.5), rtol=1e-4
+    )
+    assert distance(without.params, pulled.params) > 1e-4
+
+
+def test_a_truncated_importance_weight_scales_the_loss_of_each_token():
+    sampled = logp_now() - np.float32(np.log(1.5))
+    one = change(logp_sampled=sampled)
+    for limit, weight in ((0.0, 1.0), (2.0, 1.5), (1.2, 1.2)):
+        _, stats, _ = rgrpo(one, logp_now(), importance_limit=limit)
+        np.testing.assert_allclose(stats["loss"], -weight * (1.0 - 0.5 + 0.7) / 3, rtol=1e-4)
+        np.testing.assert_allclose(stats["sampler_gap"], np.log(1.5), rtol=1e-4)
+
+
+def test_unknown_forms_of_the_loss_are_named():
+    with pytest.raises(ValueError, match=r"aggregation must be one of \['sequence_mean', 'token_"):
+        steps.RgrpoConfig(aggregation="mean")
+    with pytest.raises(
+        ValueError, match=r"ratio must be one of \['sequence', 'token'\], found 'x'"
+    ):
+        steps.RgrpoConfig(ratio="x")
