@@ -14,7 +14,9 @@ from r3jax.data.world.generate import (
     sample,
     samples_of_picture,
 )
+from r3jax.data.world.noise import NoiseConfig
 from r3jax.data.world.places import CELL, COLOURS, LETTERS, Mark, Picture, Place, Sample
+from r3jax.data.world.smallprint import PrintStyle
 
 __all__ = [
     "CELL",
@@ -23,8 +25,10 @@ __all__ = [
     "LETTERS",
     "SPLITS",
     "Mark",
+    "NoiseConfig",
     "Picture",
     "Place",
+    "PrintStyle",
     "Sample",
     "WorldConfig",
     "draw_picture",

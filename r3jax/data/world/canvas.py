@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from r3jax.data.world import faces
+from r3jax.data.world import places, smallprint
+from r3jax.data.world.brief import Brief
+from r3jax.data.world.places import Cell
 from r3jax.records import Box
 
 INK = (25, 25, 35)
-_PLATE = (246, 246, 242)
+_CLUTTER = (150, 190)  # grey levels
 
 
 def paper(rng: np.random.Generator, height: int, width: int, texture: float) -> np.ndarray:
@@ -40,18 +42,37 @@ def fill_box(image: np.ndarray, box: tuple[int, int, int, int], colour) -> None:
 
 
 def plate(
-    image: np.ndarray, number: int, face: faces.Face, height: int, centre: tuple[int, int]
+    rng: np.random.Generator, image: np.ndarray, number: int, brief: Brief, centre: tuple[int, int]
 ) -> Box:
-    """A plain pale plate with a small number, `height` pixels high; its box in pixels."""
-    mask = faces.text_mask(str(number), face, height)
-    tall, wide = height + 6, max(mask.shape[1], height) + 8
+    """Put a plate with a small number on the image, in place; its box in pixels."""
+    grey = smallprint.draw_plate(rng, number, brief.face, brief.digit_height, brief.print)
+    tall, wide = grey.shape
     left, top = centre[0] - wide // 2, centre[1] - tall // 2
-    box = (left, top, left + wide, top + tall)
-    fill_box(image, box, _PLATE)
-    fill(image, mask, centre, INK)
-    return box
+    image[top : top + tall, left : left + wide] = grey[:, :, None]
+    return (left, top, left + wide, top + tall)
 
 
 def vary(rng: np.random.Generator, colour: tuple[int, int, int]) -> np.ndarray:
     """A colour up to 12 levels off in each channel, float32 [3]."""
     return np.clip(np.array(colour) + rng.integers(-12, 13, size=3), 0, 255).astype(np.float32)
+
+
+def draw_clutter(
+    rng: np.random.Generator, image: np.ndarray, taken: list[Cell], brief: Brief
+) -> None:
+    """Grey bars in up to two free cells, in place: something to see that answers nothing."""
+    rows, columns = places.lattice_of(image)
+    free = [
+        (row, column)
+        for row in range(1, rows + 1)
+        for column in range(1, columns + 1)
+        if (row, column) not in taken
+    ]
+    if not brief.clutter or not free:
+        return
+    for index in rng.permutation(len(free))[:2]:
+        x, y = places.jittered_centre(rng, *free[index])
+        grey = rng.integers(*_CLUTTER)
+        for step in (-14, 0, 14):
+            half = int(rng.integers(8, 28))
+            fill_box(image, (x - half, y + step - 3, x + half, y + step + 3), grey)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from r3jax.data.world import canvas, layouts, places
+from r3jax.data.world import canvas, layouts, places, smallprint
 from r3jax.data.world.brief import Brief, draw_numbers
 from r3jax.data.world.wording import ORDINALS
 
@@ -23,14 +23,15 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
     for cell, colour, number in zip(cells, colours, numbers):
         row, column = cell
         x, y = places.jittered_centre(rng, row, column)
-        tag = places.print_centre(rng, row, column)
+        tag = smallprint.print_centre(rng, cell, brief.print)
         half, top = int(rng.integers(22, 28)), y - int(rng.integers(20, 29))
         paint = canvas.vary(rng, places.COLOURS[colour])
         canvas.fill_box(image, (x - half, top, x + half, height - _BASELINE), paint)
         found.append(
             places.Place(
                 cell_box=places.cell_box(row, column),
-                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, tag),
+                gold_box=smallprint.gold_box(cell, brief.print),
+                plate_box=canvas.plate(rng, image, number, brief, tag),
                 row=row,
                 column=column,
                 number=number,

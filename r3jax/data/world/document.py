@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from r3jax.data.world import canvas, faces, layouts, places, shapes
+from r3jax.data.world import canvas, faces, layouts, places, shapes, smallprint
 from r3jax.data.world.brief import Brief, draw_numbers
 from r3jax.data.world.wording import ORDINALS
 
@@ -25,11 +25,12 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
         _draw_head(rng, image, brief, row, colour, letter)
         for other in set(range(2, columns + 1)) - {column}:
             _draw_text(rng, image, row, other)
-        centre = places.print_centre(rng, row, column)
+        centre = smallprint.print_centre(rng, (row, column), brief.print)
         found.append(
             places.Place(
                 cell_box=places.cell_box(row, column),
-                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, centre),
+                gold_box=smallprint.gold_box((row, column), brief.print),
+                plate_box=canvas.plate(rng, image, number, brief, centre),
                 row=row,
                 column=column,
                 number=number,

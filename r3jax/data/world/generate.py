@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from r3jax.data.world import chart, document, faces, places, questions, scene, sign
+from r3jax.data.world import chart, document, faces, places, questions, scene, sign, smallprint
 from r3jax.data.world.brief import Brief
 
 SPLITS = ("train", "valid", "test")
@@ -28,13 +28,15 @@ class WorldConfig:
 
     `families` take turns from image to image; `two_look_share` of the images hold small numbers
     and are asked questions that need two looks; `questions_per_image` samples share an image;
-    `clutter_share` of the images hold grey strokes that answer nothing.
+    `clutter_share` of the images hold grey strokes that answer nothing; `print` is how small and
+    how hidden the numbers are.
     """
 
     families: tuple[str, ...] = tuple(FAMILIES)
     two_look_share: float = 0.25
     questions_per_image: int = 4
     clutter_share: float = 0.3
+    print: smallprint.PrintStyle = smallprint.PrintStyle()
 
     def __post_init__(self):
         unknown = set(self.families) - set(FAMILIES)
@@ -77,7 +79,7 @@ def samples_of_picture(
             answer=question.answer,
             targets=question.targets,
             rationale=question.rationale,
-            boxes_original=tuple(picture.places[t].cell_box for t in question.targets),
+            boxes_original=tuple(picture.places[t].gold_box for t in question.targets),
             tags={
                 "looks": "two" if two_looks else "one",
                 "kind": question.kind,
@@ -100,9 +102,11 @@ def draw_picture(
     held_out = split == "test"
     fonts = faces.TEST_FACES if held_out else faces.TRAIN_FACES
     two_looks = bool(rng.random() < config.two_look_share)
+    low, high = config.print.heights
     brief = Brief(
         face=fonts[rng.integers(len(fonts))],
-        digit_height=int(rng.integers(10, 12)),
+        digit_height=int(rng.integers(low, high + 1)),
+        print=config.print,
         held_out=held_out,
         small=two_looks,
         clutter=bool(rng.random() < config.clutter_share),

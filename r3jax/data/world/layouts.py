@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from r3jax.data.world.places import CELL, Cell
+
 SIZES = ((336, 336), (336, 252), (252, 336))  # width, height in raw pixels
 HELD_OUT_OF = 4
-
-Cell = tuple[int, int]
-"""Row and column, counted from 1."""
 
 
 def describe(family: str, rows: int, columns: int, cells: Sequence[Cell]) -> str:
@@ -44,7 +43,7 @@ def draw_layout(
     """
     while True:
         width, height = SIZES[rng.integers(len(SIZES))]
-        rows, columns = height // 84, width // 84
+        rows, columns = height // CELL, width // CELL
         cells = sorted(arrange(rng, rows, columns))
         layout = describe(family, rows, columns, cells)
         if is_held_out(layout) == held_out:

@@ -56,8 +56,8 @@ def teach(rng: np.random.Generator, sample: Sample, noise: NoiseConfig) -> Lesso
     segments, boxes, trained = list(sample.rationale), [], [True]
     for index, target in enumerate(sample.targets):
         place = sample.places[target]
-        box = shift_box(rng, place.cell_box, height, width, noise, boxes)
-        gold = box_text(place.cell_box)
+        box = shift_box(rng, place.gold_box, height, width, noise, boxes)
+        gold = box_text(place.gold_box)
         segments[index] = segments[index].removesuffix(gold) + box_text(box)
         boxes.append(box)
         trained.append(contains(box, place.plate_box))

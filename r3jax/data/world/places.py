@@ -26,17 +26,22 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 }
 LETTERS = tuple("ABCDEFGH")
 
+Cell = tuple[int, int]
+"""Row and column of the lattice, counted from 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
     """One place that carries a small number, and every way in which a question may name it.
 
-    `cell_box` (the gold box) and `plate_box` (the plain plate with the number) are original
-    pixels. `words` maps a kind of name to the name: {"colour": "the red one", ...}; only names
-    that no other place of the image answers to are in it. `title` names it in captions.
+    `cell_box`, `gold_box` (what to look at; the cell or a part of it) and `plate_box` (the plate
+    with the number) are original pixels. `words` maps a kind of name to the name: {"colour": "the
+    red one", ...}; only names that no other place of the image answers to are in it. `title`
+    names it in captions.
     """
 
     cell_box: Box
+    gold_box: Box
     plate_box: Box
     row: int
     column: int
@@ -107,14 +112,6 @@ def cell_box(row: int, column: int) -> Box:
 def lattice_of(image: np.ndarray) -> tuple[int, int]:
     """Rows and columns of the lattice of an image [height, width, 3]."""
     return image.shape[0] // CELL, image.shape[1] // CELL
-
-
-def print_centre(rng: np.random.Generator, row: int, column: int) -> tuple[int, int]:
-    """Where the small print of a cell stands (x, y): steadier than what is drawn around it.
-
-    A tiny model learns to read at few places of a crop; where to look is the hard part here.
-    """
-    return jittered_centre(rng, row, column, jitter=2)
 
 
 def jittered_centre(

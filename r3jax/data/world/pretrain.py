@@ -60,9 +60,9 @@ def name(rng: np.random.Generator, sample: Sample) -> Task:
 def read(
     rng: np.random.Generator, sample: Sample, frame: frames.Frame, bounds: frames.PixelBounds
 ) -> Task:
-    """The number of one place, from its cell enlarged as a look would show it."""
+    """The number of one place, from its gold box enlarged as a look would show it."""
     place = sample.places[rng.integers(len(sample.places))]
-    crop = images.cut_crop(sample.image, frames.plan_crop(frame, place.cell_box, bounds))
+    crop = images.cut_crop(sample.image, frames.plan_crop(frame, place.gold_box, bounds))
     return Task(crop, "Read the number.", f"It says {place.number}.")
 
 
@@ -108,4 +108,4 @@ def _id(value: str | None, names: tuple[str, ...]) -> int:
 
 
 def _box(place: Place, frame: frames.Frame) -> str:
-    return box_text(frame.to_resized(place.cell_box))
+    return box_text(frame.to_resized(place.gold_box))

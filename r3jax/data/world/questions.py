@@ -63,7 +63,7 @@ def locate(place: Place, kind: str) -> str:
     """The sentence that says where a place is, and its box in pixels of the original image."""
     name = f"the {place.title}" if kind in _WHERE else place.words[kind]
     where = f"is in row {place.row}, column {place.column}."
-    return f"{start_sentence(name)} {where} {box_text(place.cell_box)}"
+    return f"{start_sentence(name)} {where} {box_text(place.gold_box)}"
 
 
 def box_text(box: Box) -> str:

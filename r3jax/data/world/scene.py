@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from r3jax.data.world import canvas, layouts, places, shapes
-from r3jax.data.world.brief import Brief, draw_clutter, draw_numbers
+from r3jax.data.world import canvas, layouts, places, shapes, smallprint
+from r3jax.data.world.brief import Brief, draw_numbers
 from r3jax.data.world.wording import cell_word, position_words
 
 
@@ -14,7 +14,7 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
     )
     count = len(cells)
     image = canvas.paper(rng, rows * places.CELL, columns * places.CELL, texture=6)
-    draw_clutter(rng, image, cells, brief)
+    canvas.draw_clutter(rng, image, cells, brief)
     colours = rng.permutation(list(places.COLOURS))[:count]
     kinds = rng.permutation(shapes.SHAPES)[:count]
     numbers = draw_numbers(rng, count, brief.small)
@@ -22,7 +22,8 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
     found, marks = [], []
     for cell, colour, shape, number, position in zip(cells, colours, kinds, numbers, positions):
         colour, shape = str(colour), str(shape)
-        centre, tag = places.jittered_centre(rng, *cell), places.print_centre(rng, *cell)
+        centre = places.jittered_centre(rng, *cell)
+        tag = smallprint.print_centre(rng, cell, brief.print)
         mask = shapes.shape_mask(shape, int(rng.integers(60, 69)))
         canvas.fill(image, mask, centre, canvas.vary(rng, places.COLOURS[colour]))
         words = {
@@ -35,7 +36,8 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
         found.append(
             places.Place(
                 cell_box=places.cell_box(*cell),
-                plate_box=canvas.plate(image, number, brief.face, brief.digit_height, tag),
+                gold_box=smallprint.gold_box(cell, brief.print),
+                plate_box=canvas.plate(rng, image, number, brief, tag),
                 row=cell[0],
                 column=cell[1],
                 number=number,

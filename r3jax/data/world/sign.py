@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from r3jax.data.world import canvas, faces, layouts, places
-from r3jax.data.world.brief import Brief, draw_clutter, draw_numbers
+from r3jax.data.world import canvas, faces, layouts, places, smallprint
+from r3jax.data.world.brief import Brief, draw_numbers
 from r3jax.data.world.wording import position_words
 
 _LETTER_HEIGHT = 36  # raw pixels; 12 in the prompt
-_DARK_PRINT = ("yellow", "cyan", "pink")
+_PRINT_BELOW = 21  # raw pixels from the middle of the cell to that of the print
+_DARK_LETTER = ("yellow", "cyan", "pink")
 
 
 def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
@@ -17,7 +18,7 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
     )
     count = len(cells)
     image = canvas.paper(rng, rows * places.CELL, columns * places.CELL, texture=4)
-    draw_clutter(rng, image, cells, brief)
+    canvas.draw_clutter(rng, image, cells, brief)
     colours = [str(c) for c in rng.permutation(list(places.COLOURS))[:count]]
     letters = [str(c) for c in rng.permutation(places.LETTERS)[:count]]
     numbers = draw_numbers(rng, count, brief.small)
@@ -28,6 +29,7 @@ def draw(rng: np.random.Generator, brief: Brief) -> places.Picture:
         found.append(
             places.Place(
                 cell_box=places.cell_box(*cell),
+                gold_box=smallprint.gold_box(cell, brief.print, _PRINT_BELOW),
                 plate_box=_draw_board(rng, image, brief, cell, colour, letter, number),
                 row=cell[0],
                 column=cell[1],
@@ -53,8 +55,8 @@ def _draw_board(rng, image, brief: Brief, cell, colour: str, letter: str, number
         (x - half, y - 34, x + half, y + 34),
         canvas.vary(rng, places.COLOURS[colour]),
     )
-    ink = canvas.INK if colour in _DARK_PRINT else (250, 250, 250)
+    ink = canvas.INK if colour in _DARK_LETTER else (250, 250, 250)
     mask = faces.text_mask(letter, brief.face, _LETTER_HEIGHT)
     canvas.fill(image, mask, (x, y - 12), ink)
-    x, y = places.print_centre(rng, *cell)
-    return canvas.plate(image, number, brief.face, brief.digit_height, (x, y + 20))
+    x, y = smallprint.print_centre(rng, cell, brief.print)
+    return canvas.plate(rng, image, number, brief, (x, y + _PRINT_BELOW))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from r3jax.data.world.layouts import Cell
+from r3jax.data.world.places import Cell
 
 ORDINALS = ("first", "second", "third", "fourth")
 
