@@ -1,0 +1,115 @@
+"""The world on disk: VLIR JSON, TFDS records, a teacher's mistakes, perception tasks."""
+
+import json
+
+import numpy as np
+import pytest
+
+from r3jax.data import frames, images, looks, tfds_builder, vlir, world
+from r3jax.data.world import files, noise, pretrain, shapes
+
+COUNTS = {"sft": 10, "rl": 5, "test": 6}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("world")
+    return directory, files.write_world(directory, 3, COUNTS)
+
+
+def test_files_are_read_back_as_they_were_drawn(written):
+    directory, meta = written
+    rows, _ = vlir.read_sft(directory / "sft.json", directory)
+    assert len(rows) == 10 and meta["counts"] == COUNTS
+    sample = world.sample(3, 9, "train")
+    assert rows[9].question == sample.question and rows[9].num_crops == len(sample.targets)
+    assert (images.open_image(rows[9].image_path) == sample.image).all()
+    for row in json.loads((directory / "sft.json").read_text()):
+        assert all((directory / crop).is_file() for crop in row["img_crop_list"])
+    tests, _ = vlir.read_rl(directory / "test.json", directory)
+    gold = json.loads(tests[5].tags["gold_boxes"])
+    assert [tuple(box) for box in gold] == list(world.sample(3, 5, "test").boxes_original)
+
+
+def test_rl_never_sees_a_picture_of_sft(written):
+    directory, _ = written
+    paths = {
+        name: {row["image_path"] for row in json.loads((directory / f"{name}.json").read_text())}
+        for name in COUNTS
+    }
+    assert not paths["sft"] & paths["rl"] and not paths["sft"] & paths["test"]
+
+
+def test_the_fingerprint_follows_the_seed_and_nothing_else(written, tmp_path):
+    _, meta = written
+    assert files.write_world(tmp_path / "a", 3, COUNTS)["fingerprint"] == meta["fingerprint"]
+    assert files.write_world(tmp_path / "b", 4, COUNTS)["fingerprint"] != meta["fingerprint"]
+    with pytest.raises(ValueError, match=r"counts may name .*, got \['dev'\]"):
+        files.write_world(tmp_path / "c", 3, {"dev": 1})
+
+
+def test_a_shifted_box_that_misses_the_print_leaves_the_answer_untrained():
+    config, off = world.WorldConfig(two_look_share=0.5), noise.NoiseConfig(off_share=1.0)
+    missed = 0
+    for index in range(0, 200, 3):
+        sample = world.sample(2, index, "train", config)
+        lesson = files.teach_sample(sample, off)
+        assert lesson.trained[0] and len(set(lesson.boxes_original)) == len(sample.targets)
+        height, width = sample.image.shape[:2]
+        for turn, (target, box) in enumerate(zip(sample.targets, lesson.boxes_original)):
+            place = sample.places[target]
+            assert box != place.gold_box and noise.contains((0, 0, width, height), box)
+            shift = np.subtract(box, place.gold_box)
+            assert not (shift % 21).any() and abs(shift).max() <= 126
+            assert lesson.trained[turn + 1] == noise.contains(box, place.plate_box)
+            assert looks.parse_box(lesson.segments[turn]).box == box
+            missed += not lesson.trained[turn + 1]
+    assert missed > 30
+    assert files.teach_sample(sample, noise.NoiseConfig(0.0)).segments == sample.rationale
+
+
+def test_tfds_gives_back_every_field(tmp_path):
+    builder = tfds_builder.LookAgainWorld(data_dir=tmp_path, seed=3, counts={"sft": 4, "test": 3})
+    builder.download_and_prepare()
+    rows = [tfds_builder.row_of(record) for record in builder.as_data_source(split="sft")]
+    assert sorted(row.id for row in rows) == [f"train-3-{i}" for i in range(4)]
+    for row in rows:
+        sample = world.sample(3, int(row.id.rsplit("-", 1)[1]), "train")
+        lesson = files.teach_sample(sample, noise.NoiseConfig())
+        assert (row.image == sample.image).all()
+        assert (row.question, row.answer, row.source) == (
+            sample.question,
+            sample.answer,
+            sample.family,
+        )
+        assert (row.segments, row.trained) == (lesson.segments, lesson.trained)
+        assert row.tags["looks"] == sample.tags["looks"]
+    test = tfds_builder.row_of(builder.as_data_source(split="test")[0])
+    assert test.segments == () and test.id.startswith("test-3-")
+
+
+def test_perception_tasks_speak_of_the_resized_image():
+    sample = world.sample(6, 0, "train")  # a scene
+    rng = np.random.default_rng(0)
+    frame = frames.Frame.fit(*sample.image.shape[:2], frames.PixelBounds(784, 112 * 112))
+    caption = pretrain.caption(sample, frame).answer.split("\n")
+    assert len(caption) == len(sample.places)
+    for line, place in zip(caption, sample.places):
+        assert line.startswith(f"row {place.row}, column {place.column}: {place.title} ")
+        assert looks.parse_box(line).box == tuple(value / 3 for value in place.cell_box)
+    located = pretrain.locate(rng, sample, frame)
+    assert located.prompt.startswith("Where is the ") and "bbox_2d" in located.answer
+    assert pretrain.name(rng, sample).answer.startswith("a ")
+    read = pretrain.read(rng, sample, frame, frames.PixelBounds(784, 56 * 56))
+    assert read.image.shape == (56, 56, 3)
+    assert int(read.answer[len("It says ") : -1]) in [place.number for place in sample.places]
+
+
+def test_dense_labels_name_what_stands_in_each_cell():
+    sample = world.sample(6, 0, "train")
+    labels = pretrain.dense_labels(sample)
+    assert labels.place.sum() == len(sample.places)
+    for place in sample.places:
+        cell = place.row - 1, place.column - 1
+        assert list(world.COLOURS)[labels.colour[cell] - 1] == place.colour
+        assert shapes.SHAPES[labels.shape[cell] - 1] == place.shape
