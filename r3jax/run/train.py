@@ -1,0 +1,110 @@
+"""One entry for every kind of training: the config says which, the workdir keeps what was said."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from r3jax import config as config_lib
+from r3jax.run import pretrain, rgrpo, sft
+
+KINDS: Mapping[str, tuple[type, Callable[[Any, Path], object]]] = {
+    "pretrain": (pretrain.PretrainConfig, pretrain.run),
+    "sft": (sft.SftConfig, sft.run),
+    "rgrpo": (rgrpo.RgrpoRunConfig, rgrpo.run),
+}
+"""What `config.kind` may be: the record that the config becomes, and the loop that it runs."""
+
+FILE_NAME = "config.json"
+MAY_CHANGE = ("checkpoint.", "alarms.")
+"""Fields that a resumed run may have otherwise: they change no number. Steps may grow."""
+
+
+def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path) -> None:
+    """Runs the training that `config` describes in `workdir`, or goes on with it.
+
+    Raises: ValueError for a misspelt field (naming the nearest right one), an unknown kind, or a
+    workdir that holds a run with another config.
+    """
+    kind, record = read(config)
+    workdir = Path(workdir)
+    keep_config(kind, record, workdir)
+    KINDS[kind][1](record, workdir)
+
+
+def read(config: ml_collections.ConfigDict | Mapping) -> tuple[str, Any]:
+    """Returns the kind of a config, and its record with every name and type checked."""
+    if not hasattr(config, "items"):
+        raise ValueError(f"config: get_config() must return a ConfigDict, found {config!r}")
+    values = dict(config.items())
+    kind = values.pop("kind", None)
+    if kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"config.kind: expected one of {', '.join(KINDS)}, found {kind!r}; the nearest is "
+            f"{near!r}"
+        )
+    return kind, config_lib.build(KINDS[kind][0], values)
+
+
+def keep_config(kind: str, record: Any, workdir: Path) -> None:
+    """Writes the resolved config, defaults included, to config.json of a workdir.
+
+    Raises: ValueError where the workdir holds checkpoints of a run whose config differs in a field
+    that may not change.
+    """
+    text = json.dumps({"kind": kind, **dataclasses.asdict(record)}, indent=2)
+    path = workdir / FILE_NAME
+    if path.is_file() and any((workdir / "checkpoints").glob("*")):
+        _check_same(_read_kept(path), json.loads(text), workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")  # a kill in the middle leaves the old file
+    partial.write_text(text + "\n", "utf-8")
+    partial.replace(path)
+
+
+def _read_kept(path: Path) -> Mapping:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): name a new workdir") from error
+
+
+def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:
+    old, new = flatten(before), flatten(now)
+    absent = object()
+    changed = [
+        name
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name, absent) != new.get(name, absent) and not name.startswith(MAY_CHANGE)
+    ]
+    if new.get("steps", 0) > old.get("steps", 0):
+        changed = [name for name in changed if name != "steps"]
+    if changed:
+        lines = (
+            f"config.{n} was {old.get(n, 'absent')!r}, is {new.get(n, 'absent')!r}" for n in changed
+        )
+        raise ValueError(
+            f"{workdir} holds a run with another config: {'; '.join(lines)}. Name a new workdir, "
+            "or go on with the config as it was (steps may grow)"
+        )
+
+
+def flatten(values: object, name: str = "") -> dict[str, object]:
+    """Nested mappings and lists as one mapping of dotted names.
+
+    >>> flatten({"a": {"b": 1}, "c": [2, 3]})
+    {'a.b': 1, 'c.0': 2, 'c.1': 3}
+    """
+    if isinstance(values, list):
+        values = {str(place): value for place, value in enumerate(values)}
+    if not isinstance(values, Mapping):
+        return {name: values}
+    flat = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{name}.{key}" if name else key)
+    return flat

@@ -1,0 +1,128 @@
+"""From a config file to a run: names are checked, the workdir keeps what was said, runs go on."""
+
+import dataclasses
+import json
+
+import ml_collections
+import pytest
+
+from launch import train as program
+from r3jax.buckets import Buckets, ImageBucket
+from r3jax.run import experiment, sft, train
+from r3jax.update.state import OptimizerConfig
+
+BUCKETS = Buckets((48,), (80,), 48, (ImageBucket(6, 1, 64),), (ImageBucket(6, 1, 36),))
+CONFIG = {
+    "kind": "sft",
+    "model": "base",
+    "data": "world/sft.json",
+    "steps": 2,
+    "batch_size": 2,
+    "optimizer": {"learning_rate": 1e-3, "frozen": ()},
+    "buckets": dataclasses.asdict(BUCKETS),
+}
+EXPECTED = sft.SftConfig("base", "world/sft.json", BUCKETS, OptimizerConfig(1e-3, frozen=()), 2, 2)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Instead of training: what would have been trained, and a checkpoint left behind."""
+    seen = []
+
+    def run(config, workdir):
+        seen.append(config)
+        (workdir / "checkpoints" / "1").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(train, "KINDS", {**train.KINDS, "sft": (sft.SftConfig, run)})
+    return seen
+
+
+@pytest.fixture
+def launch(tmp_path, capsys, runs):
+    """Calls the program on the config above; returns exit code and what it printed to stderr."""
+    file = tmp_path / "config.py"
+    file.write_text(
+        f"import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict({CONFIG})"
+    )
+
+    def call(*flags, config=file):
+        code = program.main([f"--config={config}", f"--workdir={tmp_path / 'run'}", *flags])
+        return code, capsys.readouterr().err
+
+    return call
+
+
+def test_a_config_becomes_the_record_of_its_kind():
+    for config in (CONFIG, ml_collections.ConfigDict(CONFIG)):
+        assert train.read(config) == ("sft", EXPECTED)
+
+
+def test_the_command_line_overrides_fields_the_file_names_or_leaves_at_their_defaults(launch, runs):
+    flags = ("optimizer.b1=0.8", "checkpoint.every=7", "valid_data=a/v.json", "seed=3")
+    assert launch(*(f"--config.{flag}" for flag in flags)) == (0, "")
+    (found,) = runs
+    assert (found.optimizer.b1, found.checkpoint.every, found.checkpoint.keep) == (0.8, 7, 2)
+    assert (found.valid_data, found.seed, found.optimizer.learning_rate) == ("a/v.json", 3, 1e-3)
+    assert experiment.override({}, ["--config.a=true", "--config.b=(1,)", "--config.c='7'"]) == {
+        "a": True,
+        "b": (1,),
+        "c": "7",
+    }
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--config.stepz=3", "config: unknown field 'stepz'; the nearest known one is 'steps'"),
+        ("--config.optimizer.learn_rate=3", "the nearest known one is 'learning_rate'"),
+        ("--config.steps=many", "config.steps: expected int, found 'many'"),
+        ("--config.steps.x=1", "config.steps has no fields, found 2: override it as a whole"),
+        ("--config.kind=sfd", "found 'sfd'; the nearest is 'sft'"),
+        ("--workdri=x", "unexpected argument --workdri=x: write --config.name=value"),
+        ("--config.seed", "unexpected argument --config.seed: write --config.name=value"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(launch, runs, flag, message):
+    code, err = launch(flag)
+    assert (code, err.count("\n"), runs) == (1, 1, [])
+    assert err.startswith("train: ") and message in err
+
+
+def test_a_file_without_config_is_an_error(launch, tmp_path):
+    assert "is no experiment file" in launch(config=tmp_path / "none.py")[1]
+    (tmp_path / "empty.py").write_text("")
+    assert "has no get_config()" in launch(config=tmp_path / "empty.py")[1]
+    (tmp_path / "dict.py").write_text("def get_config():\n  return 3")
+    assert "must return a ConfigDict, found 3" in launch(config=tmp_path / "dict.py")[1]
+
+
+def test_the_workdir_keeps_the_whole_config(launch, tmp_path):
+    launch()
+    kept = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert kept.pop("kind") == "sft"
+    assert kept == json.loads(json.dumps(dataclasses.asdict(EXPECTED)))
+
+
+def test_a_run_goes_on_with_the_same_config_or_more_steps(launch, runs, tmp_path):
+    for flags in ((), ("--config.steps=5",), ("--config.steps=5", "--config.checkpoint.keep=9")):
+        assert launch(*flags) == (0, "")
+    assert [config.steps for config in runs] == [2, 5, 5]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 5
+
+
+def test_another_config_in_the_same_workdir_is_refused_by_field(launch, runs, tmp_path):
+    launch()
+    code, err = launch("--config.optimizer.b1=0.5", "--config.steps=1")
+    assert code == 1 and len(runs) == 1
+    assert "config.optimizer.b1 was 0.9, is 0.5; config.steps was 2, is 1" in err
+    code, err = launch("--config.steps=5", "--config.seed=1")
+    assert code == 1 and "config.seed was 0, is 1" in err and "config.steps" not in err
+    (tmp_path / "run" / "config.json").write_text("{")
+    assert "config.json is not JSON" in launch()[1]
+
+
+def test_a_workdir_where_nothing_was_saved_yet_takes_another_config(launch, tmp_path, runs):
+    launch()
+    (tmp_path / "run" / "checkpoints" / "1").rmdir()
+    assert launch("--config.seed=9") == (0, "")
+    assert runs[-1].seed == 9
