@@ -18,13 +18,14 @@ def paper(rng: np.random.Generator, height: int, width: int, texture: float) -> 
     coarse = rng.standard_normal((tall, wide), np.float32) * texture
     fine = rng.standard_normal((height // 4, width // 4), np.float32) * (texture / 2)
     shade = fine + np.repeat(np.repeat(coarse, 7, axis=0), 7, axis=1)
-    shade = np.repeat(np.repeat(shade, 4, axis=0), 4, axis=1)
-    return tint + shade[:, :, None]
+    grain = tint + shade[:, None, :, None, None]
+    return np.broadcast_to(grain, (height // 4, 4, width // 4, 4, 3)).reshape(height, width, 3)
 
 
 def finish(image: np.ndarray) -> np.ndarray:
-    """The image as uint8 [height, width, 3]."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    """The image as uint8 [height, width, 3]; the float image is used up."""
+    np.rint(image, out=image)
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)
 
 
 def fill(image: np.ndarray, mask: np.ndarray, centre: tuple[int, int], colour) -> None:

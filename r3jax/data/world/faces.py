@@ -60,6 +60,7 @@ def text_mask(text: str, face: Face, height: int) -> np.ndarray:
     return mask
 
 
+@functools.lru_cache(maxsize=4096)
 def _glyph_mask(char: str, face: Face, height: int) -> np.ndarray:
     """Coverage of one glyph, float32 [height, width]; slant widens it."""
     weight = face.weight * height
