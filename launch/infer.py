@@ -23,6 +23,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
     parser.add_argument("--seed", type=int, default=0, help="for a temperature above 0")
+    parser.add_argument(
+        "--max_text_tokens", type=int, default=1024, help="room for text beside the looks"
+    )
     return parser.parse_args(argv)
 
 
@@ -33,7 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     model = vlm.from_pretrained(args.model)
-    question, episode = infer.ask(model, args.image, args.question, args.temperature, args.seed)
+    question = vlm.as_question(args.image, args.question)
+    episode = model.look_again(
+        question.images[0],
+        args.question,
+        args.temperature,
+        args.seed,
+        max_text_tokens=args.max_text_tokens,
+    )
     if args.trace:
         infer.write_page(model, question, episode, args.trace)
     print(json.dumps(infer.as_json(episode)) if args.json else infer.describe(episode))

@@ -21,14 +21,6 @@ STOPPED = {
 }
 
 
-def ask(
-    model: vlm.VLM, image: str | Path, text: str, temperature: float = 0.0, seed: int = 0
-) -> tuple[Question, Episode]:
-    """Puts a question about an image file; returns it as a record, and the episode."""
-    question = vlm.as_question(image, text)
-    return question, model.look_again(question.images[0], text, temperature, seed)
-
-
 def as_json(episode: Episode) -> dict[str, Any]:
     """The object that `--json` prints; boxes are [x1, y1, x2, y2] in pixels, null if unreadable."""
     return {

@@ -115,8 +115,9 @@ class VLM:
     ) -> Episode:
         """Answers a question about an image, looking closer wherever the model asks for it.
 
-        `temperature` 0 is greedy; `max_looks` None is what the chat format says. The episode has
-        `answer`, `text`, `looks`, and every token with its source and log-prob.
+        `temperature` 0 is greedy; `max_looks` None is what the chat format says. There is room
+        for `max_text_tokens` beside that many looks; text may use what looks leave. The episode
+        has `answer`, `text`, `looks`, and every token with its source and log-prob.
 
         Raises: ImageError (a ValueError) where the image cannot be used.
         """

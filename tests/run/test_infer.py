@@ -91,7 +91,7 @@ def test_the_program_shows_looks_that_were_really_taken(picture, tmp_path, capsy
     asked = tiny.questions(1)[0].text
     page = tmp_path / "trace.html"
     args = [f"--model={models.looking()}", f"--image={picture}", f"--question={asked}"]
-    assert program.main([*args, f"--trace={page}", "--json"]) == 0
+    assert program.main([*args, f"--trace={page}", "--json", "--max_text_tokens=100"]) == 0
     told = json.loads(capsys.readouterr().out)
     served = [look for look in told["looks"] if look["outcome"] == "ok"]
     assert served, "the tiny model was trained to look on this question"

@@ -1,0 +1,145 @@
+"""Asking a model many questions and judging its answers.
+
+    eng = evaluate.make_engine(start, buckets, temperature=0.0)
+    predictions, summary = evaluate.evaluate(eng, params, questions)
+
+One engine serves any number of parameter trees of the same model.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from r3jax.buckets import Buckets
+from r3jax.data import chat, traces, vlir
+from r3jax.evaluate import look_again
+from r3jax.model.qwen import Qwen25VL
+from r3jax.records import Episode, Question
+from r3jax.rollout import engine, sampling
+from r3jax.run.pretrained import Pretrained
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model answered: one line of predictions.jsonl.
+
+    `looks` are the outcomes of its looks in order, `stop` why the episode ended.
+    """
+
+    id: str
+    question: str
+    answer: str | None
+    gold: str
+    right: bool
+    looks: tuple[str, ...]
+    stop: str
+    num_tokens: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions(Sequence):
+    """The questions of rows of a data file, their images opened when they are asked for."""
+
+    rows: Sequence[vlir.RlRow]
+    form: chat.ChatFormat
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        if isinstance(at, slice):
+            return Questions(self.rows[at], self.form)
+        return traces.load_question(self.rows[at], self.form.image_bounds)
+
+
+def make_engine(
+    start: Pretrained,
+    buckets: Buckets,
+    temperature: float = 0.0,
+    batch: int = 32,
+    blank_crops: bool = False,
+    model: Qwen25VL | None = None,
+) -> engine.Engine:
+    """Returns an engine that asks `batch` questions at a time, once each; 0 is greedy."""
+    how = engine.RolloutConfig(batch, 1, sampling.SamplingConfig(temperature), blank_crops)
+    return engine.make_engine(model or start.model(), start.tokenizer, start.form, buckets, how)
+
+
+def ask(
+    eng: engine.Engine, params, questions: Sequence[Question], seed: int = 0, first: int = 0
+) -> Iterator[list[Prediction]]:
+    """Yields predictions batch by batch, from question number `first` on.
+
+    What a question is answered depends on its number and the seed, not on where asking began.
+    """
+    size = eng.config.questions
+    for begin in range(first, len(questions), size):
+        batch = list(questions[begin : begin + size])
+        groups = engine.collect(eng, params, batch, seed, step=0, first=begin)
+        yield [predict(group.question, group.episodes[0]) for group in groups]
+
+
+def evaluate(
+    eng: engine.Engine,
+    params,
+    questions: Sequence[Question],
+    seed: int = 0,
+    report: Callable[[int, float], None] | None = None,
+) -> tuple[list[Prediction], dict[str, Any]]:
+    """Asks every question once; returns the predictions and what look_again.summarise counts.
+
+    `report` is called after each batch with how many questions are answered and the share right.
+    """
+    predictions: list[Prediction] = []
+    for batch in ask(eng, params, questions, seed):
+        predictions += batch
+        if report is not None:
+            report(len(predictions), share_right(predictions))
+    return predictions, summarise(questions, predictions)
+
+
+def predict(question: Question, episode: Episode) -> Prediction:
+    """An episode as a judged answer."""
+    return Prediction(
+        id=question.id,
+        question=question.text,
+        answer=episode.answer,
+        gold=question.answer,
+        right=look_again.is_right(question, episode),
+        looks=tuple(look.outcome.value for look in episode.looks),
+        stop=episode.stop.value,
+        num_tokens=len(episode.tokens),
+        text=episode.text,
+    )
+
+
+def summarise(questions: Sequence[Question], predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """The shares of right answers, and how the model looked.
+
+    `looks_per_answer` counts every request, `served_looks` the share of them that gave a crop.
+    """
+    # Rows have the tags and the source that are counted by; no image is opened again.
+    counted = questions.rows if isinstance(questions, Questions) else questions
+    outcomes = [outcome for one in predictions for outcome in one.looks]
+    stops = [one.stop for one in predictions]
+    return {
+        **look_again.summarise(counted, [one.right for one in predictions]),
+        "looks_per_answer": len(outcomes) / len(predictions),
+        "served_looks": outcomes.count("ok") / max(1, len(outcomes)),
+        "stops": {stop: stops.count(stop) / len(stops) for stop in sorted(set(stops))},
+    }
+
+
+def share_right(predictions: Sequence[Prediction]) -> float:
+    return sum(one.right for one in predictions) / len(predictions)
+
+
+def check_rows(rows: Sequence[vlir.RlRow]) -> None:
+    """Raises RowError for a row that the benchmark cannot count."""
+    for row in rows:
+        if row.tags.get("looks") not in look_again.LOOKS:
+            raise vlir.RowError(
+                f"{row.where}: expected tags.looks to be one of {', '.join(look_again.LOOKS)} "
+                f"(how many looks the question needs), found {row.tags.get('looks')!r}"
+            )
