@@ -124,14 +124,21 @@ def rgrpo_step(
     def loss(params):
         scores = score(model, forward_config, params, batch, allowed)
         old = jax.lax.stop_gradient(scores.logp) if logp_old is None else logp_old
-        total, stats = _rgrpo_loss(config, scores, batch, old, logp_reference)
+        total, stats = rgrpo_loss(config, scores, batch, old, logp_reference)
         return total, (stats, old)
 
     state, (stats, old) = _apply(loss, optimizer, state)
     return state, stats, old
 
 
-def _rgrpo_loss(config: RgrpoConfig, scores, batch: UpdateBatch, logp_old, logp_reference):
+def rgrpo_loss(
+    config: RgrpoConfig,
+    scores: forward.TokenScores,
+    batch: UpdateBatch,
+    logp_old: Array,
+    logp_reference: Array | None,
+) -> tuple[Array, dict[str, Array]]:
+    """The loss of scored episodes, and statistics of it, over counted episodes only."""
     counted = batch.counted
     mask = batch.suffix.trained & counted[..., None]
     ratio = RATIOS[config.ratio](scores.logp, logp_old, mask)
