@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from r3jax import batches, buckets
-from r3jax.data import chat, frames, looks, tokenizer, traces, world
+from r3jax.data import chat, frames, looks, tokenizer, traces
 from r3jax.model import config, qwen
 from r3jax.records import Episode, LookOutcome, Prompt, Question
 from r3jax.rollout import engine, programs, sampling
 from r3jax.update import state, steps
 
 VOCAB = 512  # more rows than the tokenizer has ids
+NAMES = ("black cross", "sign H", "bar on the left", "line B", "pink diamond", "cup", "red dot")
 TWO_LOOKS = (
     '<think>{"bbox_2d": [0, 0, 56, 56]}',
     '{"bbox_2d": [56, 56, 112, 112]}',
@@ -41,15 +42,34 @@ BUCKETS = buckets.Buckets(
 
 
 @functools.cache
-def samples(count: int = 12) -> tuple[world.Sample, ...]:
-    """One sample an image, families taking turns."""
-    return tuple(world.sample(0, 4 * i, "train") for i in range(count))
+def image(number: int) -> np.ndarray:
+    """A picture of 4x4 coloured cells of 84x84 pixels with fine noise, uint8 [336, 336, 3]."""
+    rng = np.random.default_rng(number)
+    cells = rng.integers(0, 200, (4, 4, 3)).repeat(84, 0).repeat(84, 1)
+    return (cells + rng.integers(0, 56, cells.shape)).astype(np.uint8)
+
+
+def question(number: int) -> Question:
+    """A question in the words of the look-again world, about `image(number)`."""
+    name, answer = NAMES[number % len(NAMES)], str(11 * number + 12)
+    return Question(str(number), f"What number is on the {name}?", (image(number),), answer)
+
+
+def segments(number: int) -> tuple[str, ...]:
+    """A teacher's way to the answer of `question(number)`, boxes in the resized image."""
+    row, column = divmod(7 * number % 16, 4)
+    x, y, name, answer = 28 * column, 28 * row, NAMES[number % len(NAMES)], question(number).answer
+    return (
+        f"<think>The {name} is in row {row + 1}, column {column + 1}. "
+        f'{{"bbox_2d": [{x}, {y}, {x + 28}, {y + 28}]}}',
+        f"It says {answer}.</think><answer>{answer}</answer>",
+    )
 
 
 @functools.cache
 def tk() -> tokenizer.Tokenizer:
-    """A tokenizer learnt from the world's texts and the messages about failed looks."""
-    texts = [text for s in samples(24) for text in (s.question, *s.rationale)]
+    """A tokenizer learnt from the texts and the messages about failed looks."""
+    texts = [text for i in range(24) for text in (question(i).text, *segments(i))]
     failed = [o for o in LookOutcome if o is not LookOutcome.OK]
     with tempfile.TemporaryDirectory() as folder:
         return tokenizer.train_tokenizer(texts + [looks.message(o) for o in failed], 220, folder)
@@ -68,7 +88,8 @@ def model() -> qwen.Qwen25VL:
 @functools.cache
 def params() -> dict:
     """Random parameters."""
-    return qwen.init_params(model().config, jax.random.key(0))
+    init = jax.jit(functools.partial(qwen.init_params, model().config))
+    return init(jax.random.key(0))
 
 
 @functools.cache
@@ -78,19 +99,15 @@ def allowed() -> np.ndarray:
 
 
 def questions(count: int = 6) -> list[Question]:
-    """World questions as the rollout takes them."""
-    return [Question(s.id, s.question, (s.image,), s.answer, s.family) for s in samples(count)]
+    """The first questions."""
+    return [question(i) for i in range(count)]
 
 
 def trace(number: int) -> traces.Trace:
-    """The teacher's way to the answer of question `number`."""
-    sample, question = samples(number + 1)[number], questions(number + 1)[number]
-    height, width = sample.image.shape[:2]
-    raw = frames.Frame(height, width, height, width)
-    frame = frames.Frame.fit(height, width, FORM.image_bounds)
-    segments = tuple(traces.rewrite_boxes(text, raw, frame) for text in sample.rationale)
-    trained = (True,) * len(segments)
-    return traces.Trace(question, segments, trained, len(segments) - 1, frame, sample.id)
+    """The teacher's way to the answer of question `number`: one look."""
+    frame = frames.Frame.fit(336, 336, FORM.image_bounds)
+    where = f"trace {number}"
+    return traces.Trace(question(number), segments(number), (True, True), 1, frame, where)
 
 
 def bad_trace(number: int) -> traces.Trace:
@@ -126,12 +143,6 @@ def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> ste
     return steps.UpdateBatch(prompt, images, suffix, crops, advantage, counted)
 
 
-def teacher_batch(count: int = 3) -> steps.UpdateBatch:
-    """The first traces, one episode a group."""
-    taught = [teach(trace(i)) for i in range(count)]
-    return pack([p for p, _ in taught], [[e] for _, e in taught])
-
-
 def make_engine(size: int = 4, episodes: int = 3, shapes=BUCKETS, **options) -> engine.Engine:
     """An engine; `options` are temperature, top_k, top_p and blank_crops."""
     blank = options.pop("blank_crops", False)
@@ -140,7 +151,7 @@ def make_engine(size: int = 4, episodes: int = 3, shapes=BUCKETS, **options) -> 
 
 
 @functools.cache
-def looking_params(num_steps: int = 40) -> dict:
+def looking_params(num_steps: int = 30) -> dict:
     """Parameters trained on `taught_traces` until the model writes boxes, not always well."""
     taught = [teach(one) for one in taught_traces()]
     batch = pack([p for p, _ in taught], [[e] for _, e in taught])

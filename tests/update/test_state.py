@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from r3jax.update import state
-from tests import tiny
+
+# A tree with the names of the model's; layers are stacked on the first axis.
+PARAMS = {
+    "vision": {"merger": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones((2,))}},
+    "text": {
+        "embed": {"embedding": jnp.ones((4, 2))},
+        "layers": {"norm1": {"scale": jnp.ones((2, 2))}, "q": {"bias": jnp.ones((2, 2, 1))}},
+        "norm": {"scale": jnp.ones((2,))},
+    },
+}
 
 
 def test_schedules_warm_up_and_fall():
@@ -38,7 +47,7 @@ def test_impossible_schedules_are_named(options, words):
 
 
 def test_parts_are_frozen_by_name_and_unknown_names_are_refused():
-    params = tiny.params()
+    params = PARAMS
     config = state.OptimizerConfig(frozen=("vision", "text/embed"))
     optimizer = state.make_optimizer(config, params)
     gradient = jax.tree.map(jnp.ones_like, params)
@@ -58,7 +67,7 @@ def test_parts_are_frozen_by_name_and_unknown_names_are_refused():
 
 
 def test_weight_decay_pulls_matrices_and_no_scales_or_biases():
-    params = jax.tree.map(jnp.ones_like, tiny.params())
+    params = PARAMS
     config = state.OptimizerConfig(learning_rate=0.5, weight_decay=0.1, frozen=())
     optimizer = state.make_optimizer(config, params)
     nothing = jax.tree.map(jnp.zeros_like, params)

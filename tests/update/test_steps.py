@@ -3,10 +3,11 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r3jax.update import state, steps
+from r3jax.update import forward, state, steps
 from tests import tiny
 
 FORWARD = steps.ForwardConfig()
@@ -36,10 +37,14 @@ def optimizer(learning_rate: float = 1e-2):
 
 
 @functools.cache
+def scorer():
+    return jax.jit(functools.partial(steps.score, tiny.model(), FORWARD))
+
+
+@functools.cache
 def logp_now() -> np.ndarray:
     """Log-probs of the batch under the starting parameters."""
-    score = jax.jit(functools.partial(steps.score, tiny.model(), FORWARD))
-    return np.asarray(score(tiny.params(), batch(), tiny.allowed()).logp)
+    return np.asarray(scorer()(tiny.params(), batch(), tiny.allowed()).logp)
 
 
 def fresh() -> state.TrainState:
@@ -116,8 +121,7 @@ def test_the_first_update_has_ratio_1_and_the_next_a_real_one():
     # With ratio 1 the loss is minus the mean advantage over counted episodes.
     np.testing.assert_allclose(stats["loss"], -(1.0 - 0.5 + 0.7) / 3, rtol=1e-5)
     assert stats["clip_share"] == 0
-    score = jax.jit(functools.partial(steps.score, tiny.model(), FORWARD))
-    logp = np.asarray(score(first.params, batch(), tiny.allowed()).logp)
+    logp = np.asarray(scorer()(first.params, batch(), tiny.allowed()).logp)
     _, again, kept = rgrpo(old=old, start=first)
     ratio = np.exp(np.where(mask, logp - np.asarray(old), 0))
     A = batch().advantage[..., None]
@@ -141,19 +145,38 @@ def test_the_reference_is_used_where_it_has_a_weight_and_not_needed_otherwise():
     assert distance(without.params, pulled.params) > 1e-4
 
 
+def loss_of(scores, one=None, old=None, reference=None, **config):
+    """The loss and statistics of given scores."""
+    how = steps.RgrpoConfig(**config)
+    return steps.rgrpo_loss(how, scores, one or batch(), old, reference)
+
+
 def test_a_truncated_importance_weight_scales_the_loss_of_each_token():
-    sampled = logp_now() - np.float32(np.log(1.5))
-    one = change(logp_sampled=sampled)
+    scores = forward.TokenScores(jnp.asarray(logp_now()), jnp.ones(logp_now().shape))
+    one = change(logp_sampled=logp_now() - np.float32(np.log(1.5)))
     for limit, weight in ((0.0, 1.0), (2.0, 1.5), (1.2, 1.2)):
-        _, stats, _ = rgrpo(one, logp_now(), importance_limit=limit)
-        np.testing.assert_allclose(stats["loss"], -weight * (1.0 - 0.5 + 0.7) / 3, rtol=1e-4)
+        loss, stats = loss_of(scores, one, logp_now(), importance_limit=limit)
+        np.testing.assert_allclose(loss, -weight * (1.0 - 0.5 + 0.7) / 3, rtol=1e-4)
         np.testing.assert_allclose(stats["sampler_gap"], np.log(1.5), rtol=1e-4)
+        assert stats["entropy"] == 1
+
+
+def test_forms_of_the_loss_weigh_tokens_and_ratios_their_own_way():
+    mask = batch().suffix.trained & batch().counted[..., None]
+    moved = np.where(np.arange(mask.shape[-1]) % 2, 0.1, -0.02).astype(np.float32)
+    scores = forward.TokenScores(jnp.asarray(logp_now() + moved), jnp.ones(mask.shape))
+    A, number = batch().advantage, mask.sum(-1)
+    ratio = np.where(mask, np.exp(moved), 0.0)
+    by_token = -(ratio.sum(-1) * A).sum() / number.sum()
+    found, _ = loss_of(scores, old=logp_now(), aggregation="token_mean")
+    np.testing.assert_allclose(found, by_token, rtol=1e-4)
+    geometric = np.exp(np.where(mask, moved, 0).sum(-1) / np.maximum(number, 1))
+    found, _ = loss_of(scores, old=logp_now(), ratio="sequence")
+    np.testing.assert_allclose(found, -(geometric * A).sum() / 3, rtol=1e-4)
 
 
 def test_unknown_forms_of_the_loss_are_named():
     with pytest.raises(ValueError, match=r"aggregation must be one of \['sequence_mean', 'token_"):
         steps.RgrpoConfig(aggregation="mean")
-    with pytest.raises(
-        ValueError, match=r"ratio must be one of \['sequence', 'token'\], found 'x'"
-    ):
+    with pytest.raises(ValueError, match=r"ratio must be one of \['sequence', 'token'\], found"):
         steps.RgrpoConfig(ratio="x")
