@@ -29,6 +29,7 @@ class Shape:
     text_kv_heads: int
     text_mlp: int
     mrope_section: tuple[int, int, int]
+    rope_theta: float
     vision_depth: int
     vision_width: int
     vision_heads: int
@@ -49,6 +50,7 @@ def model_config(shape: Shape, ids: tokenizer.SpecialIds, vocab_size: int) -> Mo
         num_kv_heads=shape.text_kv_heads,
         intermediate_size=shape.text_mlp,
         head_dim=shape.text_width // shape.text_heads,
+        rope_theta=shape.rope_theta,
         mrope_section=shape.mrope_section,
         max_positions=4096,
     )
