@@ -10,8 +10,8 @@ from r3jax.data.world import faces, layouts
 
 SINGLE = world.WorldConfig(questions_per_image=1)
 STYLES = (
+    world.PrintStyle(heights=(10, 11), jitter=2, relief=False, stain=0.0, gold_side=84),
     world.PrintStyle(),
-    world.PrintStyle(heights=(7, 8), jitter=1, relief=True, stain=12.0, gold_side=42),
 )
 
 

@@ -96,7 +96,7 @@ def test_perception_tasks_speak_of_the_resized_image():
     assert len(caption) == len(sample.places)
     for line, place in zip(caption, sample.places):
         assert line.startswith(f"row {place.row}, column {place.column}: {place.title} ")
-        assert looks.parse_box(line).box == tuple(value / 3 for value in place.cell_box)
+        assert looks.parse_box(line).box == tuple(value / 3 for value in place.gold_box)
     located = pretrain.locate(rng, sample, frame)
     assert located.prompt.startswith("Where is the ") and "bbox_2d" in located.answer
     assert pretrain.name(rng, sample).answer.startswith("a ")

@@ -31,11 +31,11 @@ class PrintStyle:
     half of it around the print (42).
     """
 
-    heights: tuple[int, int] = (10, 11)
-    jitter: int = 2
-    relief: bool = False
-    stain: float = 0.0
-    gold_side: int = CELL
+    heights: tuple[int, int] = (8, 8)
+    jitter: int = 1
+    relief: bool = True
+    stain: float = 12.0
+    gold_side: int = CELL // 2
 
     def __post_init__(self):
         low, high = self.heights
@@ -52,7 +52,7 @@ class PrintStyle:
 def gold_box(cell: Cell, style: PrintStyle, below: int = 0) -> Box:
     """The gold box of a cell; print that stands `below` the middle moves a half-cell box down.
 
-    >>> gold_box((1, 2), PrintStyle()), gold_box((1, 2), PrintStyle(gold_side=42))
+    >>> gold_box((1, 2), PrintStyle(gold_side=84)), gold_box((1, 2), PrintStyle(gold_side=42))
     ((84, 0, 168, 84), (105, 21, 147, 63))
     """
     inset = (CELL - style.gold_side) // 2
