@@ -1,0 +1,22 @@
+"""Every program starts as a script, from any directory, and explains itself."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
+FLAGS = {
+    "infer": ("--model", "--image", "--question", "--trace", "--json", "--temperature", "--seed"),
+    "evaluate": ("--model", "--benchmark", "--output", "--data", "--limit", "--batch"),
+    "train": ("--config", "--workdir", "--config.optimizer.learning_rate=3e-7"),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_program_lists_its_flags(name, tmp_path):
+    command = [sys.executable, LAUNCH / f"{name}.py", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(flag in done.stdout for flag in FLAGS[name])
