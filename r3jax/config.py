@@ -42,9 +42,7 @@ def build(record: type[Record], values: object, where: str = "config", strict: b
 
 
 def _required(field: dataclasses.Field) -> bool:
-    return (
-        field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    )
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _read(hint: Any, value: object, where: str) -> Any:
@@ -56,6 +54,8 @@ def _read(hint: Any, value: object, where: str) -> Any:
         if dataclasses.is_dataclass(option):
             return build(option, value, where)
         origin = typing.get_origin(option)
+        if origin is typing.Literal and value in typing.get_args(option):
+            return value
         if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
             return _read_tuple(option, value, where)
         if origin in (dict, Mapping) and (isinstance(value, Mapping) or hasattr(value, "items")):
@@ -84,4 +84,6 @@ def _fits(kind: type, value: object) -> bool:
 
 
 def _name(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(repr(value) for value in typing.get_args(kind))
     return getattr(kind, "__name__", str(kind))

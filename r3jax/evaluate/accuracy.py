@@ -1,4 +1,4 @@
-"""Accuracy with its uncertainty: shares of right answers, by any grouping, with Wilson intervals."""
+"""Accuracy with its uncertainty: shares of right answers by any grouping, with intervals."""
 
 import dataclasses
 import math

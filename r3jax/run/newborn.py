@@ -97,9 +97,7 @@ def write(
     return directory
 
 
-def whitening(
-    images: Sequence[np.ndarray], width: int, floor: float = 1e-4
-) -> np.ndarray:
+def whitening(images: Sequence[np.ndarray], width: int, floor: float = 1e-4) -> np.ndarray:
     """Returns a patch embedding [C, width] that makes patches of `images` uncorrelated.
 
     Its columns are the leading principal components of patches, each scaled to unit variance

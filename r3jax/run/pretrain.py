@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax.buckets import Buckets
-from r3jax.data import chat, looks, pipelines
+from r3jax.data import chat, looks
 from r3jax.data.world import generate, lessons, pretrain
 from r3jax.records import LookOutcome
 from r3jax.rollout import programs
@@ -107,7 +107,9 @@ def _start(config: PretrainConfig, directory: Path) -> pretrained.Pretrained:
     """Writes the new model once; a resumed run finds it."""
     if not (directory / "config.json").is_file():
         count = config.tokenizer_samples
-        samples = [generate.sample(config.seed, i, "train", config.plan.world) for i in range(count)]
+        samples = [
+            generate.sample(config.seed, i, "train", config.plan.world) for i in range(count)
+        ]
         images = lessons.Teacher(config.plan, None, config.form).pictures_and_crops(count // 8)
         newborn.write(directory, config.shape, config.form, _texts(samples), images, config.seed)
     return pretrained.load(directory)
@@ -141,7 +143,9 @@ def _batches(config: PretrainConfig, teacher: lessons.Teacher) -> grain.DatasetI
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 
-def _pack(config: PretrainConfig, teacher: lessons.Teacher, step: int, tasks) -> update.PretrainBatch:
+def _pack(
+    config: PretrainConfig, teacher: lessons.Teacher, step: int, tasks
+) -> update.PretrainBatch:
     scenes, prints = teacher.draw(step, tasks)
     image_id = teacher.tokenizer.ids.image_pad
     parts = []

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, traces, vlir
 from r3jax.records import ScoredGroup
-from r3jax.reward import alarms, scoring, stats, terms
+from r3jax.reward import scoring, stats, terms
+from r3jax.reward.alarms import AlarmConfig, Alarms
 from r3jax.rollout import engine, programs
 from r3jax.run import pretrained
 from r3jax.run.session import CheckpointConfig, Session
@@ -38,7 +39,9 @@ class RgrpoRunConfig:
     """R-GRPO of the model directory `model` on the questions of `data`, images under its folder.
 
     `updates` is how many steps of the optimizer a rollout is used for. `refill` is how many more
-    rollouts may be made in a step to replace groups whose rewards are all equal.
+    rollouts may be made in a step to replace groups whose rewards are all equal. Questions of a
+    batch have the same value of the tag `group_by_tag`, if it is given: episodes that are about as
+    long as each other decode and pad better together.
     """
 
     model: str
@@ -53,9 +56,10 @@ class RgrpoRunConfig:
     scale_by_std: bool = True
     updates: int = 1
     refill: int = 0
+    group_by_tag: str = ""
     logit_chunk: int = 2048
     remat: str = "none"
-    alarms: alarms.AlarmConfig = alarms.AlarmConfig()
+    alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
 
@@ -81,7 +85,7 @@ def run(
         start.model(), start.tokenizer, start.form, config.buckets, config.rollout
     )
     iterator = _questions(config, start)
-    watch = alarms.Alarms(config.alarms)
+    watch = Alarms(config.alarms)
     with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
         state = run.state
         for step in range(run.start, config.steps):
@@ -99,7 +103,11 @@ def run(
 
 def _questions(config: RgrpoRunConfig, start: pretrained.Pretrained) -> grain.DatasetIterator:
     rows, _ = vlir.read_rl(config.data, Path(config.data).parent)
-    plan = pipelines.BatchPlan((tuple(range(len(rows))),), config.rollout.questions, config.seed)
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row.tags.get(config.group_by_tag, ""), []).append(number)
+    alike = tuple(tuple(groups[value]) for value in sorted(groups))
+    plan = pipelines.BatchPlan(alike, config.rollout.questions, config.seed)
     bounds = start.form.image_bounds
     return pipelines.stream(plan, lambda i: traces.load_question(rows[i], bounds))
 

@@ -1,6 +1,6 @@
 """Supervised fine-tuning on interleaved traces: the cold start of VLM-R3, and its control runs.
 
-    rows -> teacher episodes -> packed batch -> sft_step -> metrics, checkpoint, export
+rows -> teacher episodes -> packed batch -> sft_step -> metrics, checkpoint, export
 """
 
 import dataclasses

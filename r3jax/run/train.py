@@ -10,12 +10,13 @@ from typing import Any
 import ml_collections
 
 from r3jax import config as config_lib
-from r3jax.run import pretrain, rgrpo, sft
+from r3jax.run import look_again, pretrain, rgrpo, sft
 
 KINDS: Mapping[str, tuple[type, Callable[[Any, Path], object]]] = {
     "pretrain": (pretrain.PretrainConfig, pretrain.run),
     "sft": (sft.SftConfig, sft.run),
     "rgrpo": (rgrpo.RgrpoRunConfig, rgrpo.run),
+    "look_again": (look_again.LookAgainConfig, look_again.run),
 }
 """What `config.kind` may be: the record that the config becomes, and the loop that it runs."""
 

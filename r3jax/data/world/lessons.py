@@ -105,9 +105,7 @@ def _picture(plan: LessonPlan, split: str, number: int, bounds: frames.PixelBoun
     return sample, images.prepare(sample.image, bounds), frame
 
 
-def _ask(
-    rng: np.random.Generator, name: str, sample: Sample, frame: frames.Frame
-) -> pretrain.Task:
+def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Frame) -> pretrain.Task:
     if name == "name":
         return pretrain.name(rng, sample)
     if name == "caption":

@@ -1,0 +1,79 @@
+"""The demonstration: from the tiny base model, SFT on interleaved traces, then R-GRPO.
+
+    make look-again
+
+or, with an environment of your own,
+
+    python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
+
+Hardware: two CPU cores, no accelerator.
+"""
+
+import ml_collections
+
+ONE_LOOK, TWO_LOOKS = 68, 124  # tokens of an episode
+CROP = {"rows": 64, "windows": 1, "slots": 16}  # crops of 56x56 pixels, 4 tokens
+
+
+def buckets(images: int, crop_rows: tuple[int, ...], suffix: tuple[int, ...]) -> dict:
+    return {
+        "prompt_tokens": (64,),
+        "suffix_tokens": suffix,
+        "look_tokens": 16,
+        "images": ({"rows": images, "windows": 1, "slots": 64},),
+        "crops": tuple({**CROP, "rows": rows} for rows in crop_rows),
+    }
+
+
+def optimizer(learning_rate: float, steps: int, schedule: str, frozen: tuple[str, ...]) -> dict:
+    return {
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "warmup_steps": 10,
+        "total_steps": steps,
+        "final_fraction": 0.05,
+        "frozen": frozen,
+    }
+
+
+def sft(steps: int, batch: int, suffix: tuple[int, ...]) -> dict:
+    return {
+        "model": "",
+        "data": "",
+        "steps": steps,
+        "batch_size": batch,
+        "buckets": buckets(batch, (batch, 2 * batch), suffix),
+        "optimizer": optimizer(1e-3, steps, "cosine", ()),
+        "checkpoint": {"every": 100, "keep": 1},
+    }
+
+
+def get_config() -> ml_collections.ConfigDict:
+    questions, episodes = 16, 8
+    crops = questions * episodes
+    return ml_collections.ConfigDict(
+        {
+            "kind": "look_again",
+            "base": "assets/look_again_base",
+            "seed": 0,
+            "counts": {"sft": 6000, "rl": 4000, "valid": 256, "test": 640},
+            "world": {"two_look_share": 0.25, "questions_per_image": 4},
+            # As in machine-written data, a share of the teacher's boxes is off.
+            "noise": {"off_share": 0.5, "max_shift": 0.75},
+            "sft": sft(300, 64, (ONE_LOOK, TWO_LOOKS)),
+            "no_crop": sft(300, 64, (8,)),
+            "rgrpo": {
+                "model": "",
+                "data": "",
+                "steps": 150,
+                "buckets": buckets(questions, (crops,), (ONE_LOOK, TWO_LOOKS)),
+                "rollout": {"questions": questions, "episodes": episodes},
+                "reward": {"preset": "code", "unknown_without_judge": "wrong"},
+                "optimizer": optimizer(3e-4, 150, "constant", ("vision",)),
+                "group_by_tag": "looks",
+                "checkpoint": {"every": 50, "keep": 1},
+            },
+            "eval_buckets": buckets(64, (64,), (TWO_LOOKS,)),
+            "eval_batch": 64,
+        }
+    )
