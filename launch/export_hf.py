@@ -6,40 +6,36 @@
 Transformers 4.51 and newer, vLLM and others read the result. Host memory: the model.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 
-from absl import app, flags, logging
-
-from r3jax.checkpoint import convert
-from r3jax.checkpoint.errors import CheckpointError
-
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Workdir of a run, or an imported checkpoint.", required=True
-)
-_OUTPUT = flags.DEFINE_string("output", None, "Hugging Face directory to write.", required=True)
-_CARRY_FROM = flags.DEFINE_string(
-    "carry_from",
-    None,
-    "Hugging Face directory that config.json, tokenizer and processor files come from; "
-    "default: hf/ in the checkpoint.",
-)
-_STEP = flags.DEFINE_integer("step", None, "Step to export; default: the newest.")
-_DTYPE = flags.DEFINE_enum(
-    "dtype", "same", ["same", "float32", "bfloat16", "float16"], "What to store weights in."
-)
+from r3jax.run import convert, entry
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
-    try:
-        step = convert.export_hf(
-            _CHECKPOINT.value, _OUTPUT.value, _CARRY_FROM.value, _STEP.value, _DTYPE.value
-        )
-    except CheckpointError as error:
-        sys.exit(f"export failed: {error}")
-    print(f"exported step {step} of {_CHECKPOINT.value} to {_OUTPUT.value}")
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Export a model.", allow_abbrev=False)
+    parser.add_argument("--checkpoint", required=True, help="workdir of a run, or an import")
+    parser.add_argument("--output", required=True, help="Hugging Face directory to write")
+    parser.add_argument(
+        "--carry_from",
+        help="Hugging Face directory that config.json, tokenizer and processor files come from; "
+        "default: hf/ in the checkpoint",
+    )
+    parser.add_argument("--step", type=int, help="step to export; default: the newest")
+    parser.add_argument("--dtype", default="same", choices=convert.DTYPES, help="what to store")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    return entry.call("export failed", lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    step = convert.export_hf(args.checkpoint, args.output, args.carry_from, args.step, args.dtype)
+    print(f"exported step {step} of {args.checkpoint} to {args.output}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())

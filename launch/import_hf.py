@@ -5,29 +5,30 @@
 Training restores it sharded, each host its own part. Host memory: the model plus one file.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 
-from absl import app, flags, logging
-
-from r3jax.checkpoint import convert
-from r3jax.checkpoint.errors import CheckpointError
-
-_MODEL = flags.DEFINE_string("model", None, "Hugging Face directory.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the new checkpoint.", required=True)
-_DTYPE = flags.DEFINE_enum(
-    "dtype", "same", ["same", "float32", "bfloat16", "float16"], "What to store parameters in."
-)
+from r3jax.run import convert, entry
 
 
-def main(argv: list[str]) -> None:
-    del argv
-    logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
-    try:
-        convert.import_hf(_MODEL.value, _OUTPUT.value, _DTYPE.value)
-    except CheckpointError as error:
-        sys.exit(f"import failed: {error}")
-    print(f"imported {_MODEL.value} into {_OUTPUT.value}")
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Import a model.", allow_abbrev=False)
+    parser.add_argument("--model", required=True, help="Hugging Face directory")
+    parser.add_argument("--output", required=True, help="directory of the new checkpoint")
+    parser.add_argument("--dtype", default="same", choices=convert.DTYPES, help="what to store")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    return entry.call("import failed", lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    convert.import_hf(args.model, args.output, args.dtype)
+    print(f"imported {args.model} into {args.output}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())

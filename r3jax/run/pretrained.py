@@ -46,6 +46,14 @@ def load(directory: str | Path, form: chat.ChatFormat | None = None) -> Pretrain
     )
 
 
+def carry(pretrained: Pretrained, workdir: str | Path) -> None:
+    """Puts config, tokenizer and processor files into `hf/` of a workdir, so that any of its
+    checkpoints can be exported on its own (launch/export_hf.py)."""
+    target = Path(workdir) / "hf"
+    hf.copy_surroundings(pretrained.directory, target)
+    chat_file.save_chat(pretrained.form, target)
+
+
 def save(pretrained: Pretrained, params, directory: str | Path) -> Path:
     """Writes `params` as a Hugging Face directory with the files of `pretrained` carried along."""
     directory = Path(directory)

@@ -80,6 +80,7 @@ def run(
 ) -> Path:
     """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
     start = pretrained.load(config.model)
+    pretrained.carry(start, workdir)
     learner, state = _make_learner(config, start)
     eng = engine.make_engine(
         start.model(), start.tokenizer, start.form, config.buckets, config.rollout

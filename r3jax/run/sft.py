@@ -47,6 +47,7 @@ class SftConfig:
 def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
     """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
     start = pretrained.load(config.model)
+    pretrained.carry(start, workdir)
     model = start.model(remat=config.remat)
     optimizer = make_optimizer(config.optimizer, start.params)
     forward = steps.ForwardConfig(

@@ -14,14 +14,18 @@ from r3jax.data.world.places import COLOURS, LETTERS, Sample
 from r3jax.data.world.shapes import SHAPES
 from r3jax.records import Episode, Prompt, Question
 
+MOST_CELLS = 4  # rows or columns of the largest picture
+
 CLASSES: Mapping[str, int] = {
     "colour": 1 + len(COLOURS),
     "shape": 1 + len(SHAPES),
     "letter": 1 + len(LETTERS),
+    "row": 1 + MOST_CELLS,
+    "column": 1 + MOST_CELLS,
     "tens": 1 + 10,
     "units": 1 + 10,
 }
-"""Values of each dense attribute, 0 for nothing; digits count from 1."""
+"""Values of each dense attribute, 0 for nothing; digits, rows and columns count from 1."""
 
 NO_LABEL = -1
 
@@ -120,21 +124,25 @@ def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Fram
 def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:
     """Dense labels of a scene's tokens in raster order; digits are not asked for there."""
     seen = pretrain.dense_labels(sample)
-    none = np.full(seen.colour.size, NO_LABEL, np.int32)
-    return {
-        "colour": seen.colour.ravel(),
-        "shape": seen.shape.ravel(),
-        "letter": seen.letter.ravel(),
-        "tens": none,
-        "units": none,
+    row, column = np.indices(seen.colour.shape, np.int32) + 1
+    known = {
+        "colour": seen.colour,
+        "shape": seen.shape,
+        "letter": seen.letter,
+        "row": row,
+        "column": column,
     }
+    return _labels(seen.colour.size, {name: grid.ravel() for name, grid in known.items()})
 
 
 def print_labels(task: pretrain.Task, grid: tuple[int, int]) -> Mapping[str, np.ndarray]:
     """Dense labels of a crop's tokens: every token is asked for both digits of the number."""
     number = int(task.answer.removeprefix("It says ").removesuffix("."))
     tokens = grid[0] * grid[1]
-    none = np.full(tokens, NO_LABEL, np.int32)
     digits = {"tens": number // 10 + 1, "units": number % 10 + 1}
-    full = {name: np.full(tokens, value, np.int32) for name, value in digits.items()}
-    return {"colour": none, "shape": none, "letter": none, **full}
+    return _labels(tokens, {name: np.full(tokens, value) for name, value in digits.items()})
+
+
+def _labels(tokens: int, known: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Labels of every attribute, int32 [tokens]; those that are not known are NO_LABEL."""
+    return {name: known.get(name, np.full(tokens, NO_LABEL)).astype(np.int32) for name in CLASSES}

@@ -17,6 +17,8 @@ from r3jax.model import qwen
 
 SURROUNDINGS = "hf"
 STEPS = "checkpoints"
+DTYPES = (hf.SAME, *hf.DTYPES)
+"""What weights can be stored in; "same" keeps what each tensor has."""
 
 
 def import_hf(model: str | Path, output: str | Path, dtype: str = hf.SAME) -> None:

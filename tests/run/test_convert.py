@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from r3jax.checkpoint import convert, hf
+from r3jax.checkpoint import hf
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
+from r3jax.run import convert
 from tests.checkpoint.test_hf import tensors
 
 ROOT = Path(__file__).parents[2]
