@@ -29,13 +29,13 @@ EXTRAS = {
     "test": [
         "beartype>=0.19",
         "hypothesis>=6",
-        "pytest>=8",
+        "pytest>=8.2",
         "pytest-cov>=5",
         "pytest-xdist>=3",
         "ruff>=0.8",
         "jinja2>=3.1",
         "torch==2.13.0; python_version<'3.12'",
-        "transformers>=4.57; python_version<'3.12'",
+        "transformers>=5; python_version<'3.12'",
     ],
 }
 

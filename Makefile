@@ -1,0 +1,49 @@
+# One virtual environment, .venv, made and filled as needed: a second run reuses it.
+#
+#   make look-again         train the small model to look again; results in runs/look_again
+#   make look-again-base    pre-train the base model it starts from; hours on CPU
+#   make test               lint and tests, with coverage of r3jax
+#
+# PYTHON chooses the interpreter; with another version .venv is made anew.
+PYTHON ?= python3.11
+
+VENV := .venv
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ifeq ($(VERSION),)
+$(error $(PYTHON) does not run: name a Python from 3.11 on, as in make PYTHON=/usr/bin/python3.12)
+endif
+# Stamps lie in .venv and carry the version: they go with it when it is made anew.
+MADE := $(VENV)/made-$(VERSION).stamp
+RUN := $(VENV)/run-$(VERSION).stamp
+TEST := $(VENV)/test-$(VERSION).stamp
+
+.PHONY: look-again look-again-base test lint
+
+look-again: $(RUN)
+	$(BIN)/python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
+
+look-again-base: $(RUN)
+	$(BIN)/python launch/train.py --config=configs/look_again_base.py --workdir=runs/look_again_base
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile \
+		--cov=r3jax --cov-report=term --cov-fail-under=90
+
+lint: $(TEST)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(RUN): $(MADE) setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(TEST): $(MADE) setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(RUN)
+
+# An environment of this version that is there already is kept.
+$(MADE):
+	$(BIN)/python -c 'import sys, pip; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' \
+		2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	touch $@
