@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
             ),
             "scene_buckets": {
                 "prompt_tokens": (44,),
-                "suffix_tokens": (20, 40),
+                "suffix_tokens": (20, 40, 96),
                 "look_tokens": 16,
                 "images": ({"rows": 16, "windows": 1, "slots": 4 * IMAGE_TOKENS},),
                 "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),

@@ -1,25 +1,26 @@
 """Where decoding pauses: at a closed box and at `</answer>`, seen token by token on the device.
 
 A small automaton over bytes recognises both in the text of an episode; `build` lifts it to tokens,
-so that one table look-up a token follows the text without ever decoding it. A box is the object
-`{"bbox_2d": ...}` up to its first `}`, whatever stands between: other JSON and LaTeX do not stop,
-a box with more keys does.
+so that one table look-up a token follows the text without ever decoding it. A box is an object
+with the key "bbox_2d", wherever it stands among other keys, up to the first `}` after it: other
+JSON and LaTeX do not stop.
 
-Worked example (states of the byte automaton, "…" inside the box, "!" a stop):
+Worked example ("{" an open brace, digits how much of the key is read, "…" inside the box, "!" a
+stop):
 
     x { "bbox_2d": [1, 2, 3, 4] }
-    . { 1.......9………………………………… !
+    . {{12345678………………………………………… !
 """
 
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 BOX_KEY = b'"bbox_2d"'
 ANSWER_END = b"</answer>"
-SPACE = b" \n\r\t"
 
 START = 0
 BOX_CLOSED = 1
@@ -33,48 +34,57 @@ class StopTable:
     next_state: np.ndarray
 
 
+class _State(NamedTuple):
+    """`name` of what is being read, how many bytes `read` of it, and whether a brace is `open`."""
+
+    name: str
+    read: int
+    open: bool
+
+
+_FIRST = (_State("text", 0, False), _State("box", 0, False), _State("answer", 0, False))
+
+
 @functools.cache
 def byte_table() -> np.ndarray:
-    """Returns the automaton over bytes, int16 [states, 256].
-
-    A state is START, a stop, "inside a box", "after { and spaces", or how much of the box key or
-    of `</answer>` has been read. Stops are final.
-    """
-    states: dict[tuple[str, int], int] = {("start", 0): START, ("box", 0): BOX_CLOSED}
-    states[("answer", 0)] = ANSWER_CLOSED
-    partial = [("key", i) for i in range(1, len(BOX_KEY))]
-    partial += [("end", i) for i in range(1, len(ANSWER_END))]
-    for state in [("brace", 0), ("inside", 0), *partial]:
-        states[state] = len(states)
-    table = np.zeros((len(states), 256), np.int16)
-    for state, number in states.items():
+    """Returns the automaton over bytes, int16 [states, 256]. START is 0; stops are final."""
+    states = {state: number for number, state in enumerate(_FIRST)}
+    waiting = list(_FIRST)
+    edges = {}
+    while waiting:
+        state = waiting.pop()
         for byte in range(256):
-            table[number, byte] = states[_after(state, byte)]
+            after = _after(state, byte)
+            edges[state, byte] = after
+            if after not in states:
+                states[after] = len(states)
+                waiting.append(after)
+    table = np.zeros((len(states), 256), np.int16)
+    for (state, byte), after in edges.items():
+        table[states[state], byte] = states[after]
     return table
 
 
-def _after(state: tuple[str, int], byte: int) -> tuple[str, int]:
-    name, i = state
+def _after(state: _State, byte: int) -> _State:
+    name, read, is_open = state
     if name in ("box", "answer"):
         return state
     if name == "inside":
-        return ("box", 0) if byte == ord("}") else state
-    if name == "brace":
-        if byte in SPACE:
-            return state
-        if byte == BOX_KEY[0]:
-            return ("key", 1)
-    if name == "key" and byte == BOX_KEY[i]:
-        return ("key", i + 1) if i + 1 < len(BOX_KEY) else ("inside", 0)
-    if name == "end" and byte == ANSWER_END[i]:
-        return ("end", i + 1) if i + 1 < len(ANSWER_END) else ("answer", 0)
-    # Both patterns begin with a byte that occurs nowhere else in them, so nothing is lost by
-    # starting over.
-    if byte == ord("{"):
-        return ("brace", 0)
+        return _State("box", 0, False) if byte == ord("}") else state
+    if name == "key" and byte == BOX_KEY[read]:
+        done = read + 1 == len(BOX_KEY)
+        return _State("inside", 0, True) if done else _State("key", read + 1, True)
+    if name == "end" and byte == ANSWER_END[read]:
+        done = read + 1 == len(ANSWER_END)
+        return _State("answer", 0, False) if done else _State("end", read + 1, is_open)
+    # Neither pattern holds its own first byte before its end: nothing is lost by starting over.
+    if byte in b"{}":
+        return _State("text", 0, byte == ord("{"))
+    if byte == BOX_KEY[0] and is_open:
+        return _State("key", 1, True)
     if byte == ANSWER_END[0]:
-        return ("end", 1)
-    return ("start", 0)
+        return _State("end", 1, is_open)
+    return _State("text", 0, is_open)
 
 
 def build(token_bytes: Sequence[bytes], vocab_size: int) -> StopTable:

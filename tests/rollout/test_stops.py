@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from r3jax.rollout import stops
 from tests import tiny
 
-REFERENCE = re.compile(rb'\{[ \n\r\t]*"bbox_2d"[^}]*\}|</answer>')
+OPENED = rb'\{(?:(?!</answer>)[^{}])*?"bbox_2d"'
+REFERENCE = re.compile(OPENED + rb"[^}]*\}|</answer>")
 PIECES = [
     '{"bbox_2d"', '"bbox_2d"', "{", "}", '"', ": [1, 2, 3, 4]", "]}", "] }", " ", "\n", "bbox_2d",
     "</answer>", "</answ", "<", "/", "answer>", "er>", '{"box": ', r"\frac{a}{b}", "x", "é", '{"b',
@@ -23,7 +24,7 @@ def expected(text: bytes) -> tuple[int, int]:
     A match that begins earlier hides what lies inside of it: `</answer>` in an open box is part of
     the box, so an unclosed box swallows the rest.
     """
-    opened = re.search(rb'\{[ \n\r\t]*"bbox_2d"', text)
+    opened = re.search(OPENED, text)
     found = REFERENCE.search(text)
     if found is None or (opened and opened.start() < found.start()):
         return stops.START, -1
@@ -79,6 +80,8 @@ def run(text: str) -> int:
         '{{"bbox_2d": [1, 2, 3, 4]}',
         '{"bbox_2{"bbox_2d": [1, 2, 3, 4]}',
         '{"bbox_2d": [1, 2, 3, 4]}</answer>',
+        '{"label": "door", "bbox_2d": [1, 2, 3, 4]}',
+        r'\frac{a}{b} {x < y "bbox_2d": [1]}',
     ],
 )
 def test_a_closed_box_stops(text):
@@ -93,7 +96,7 @@ def test_a_closed_box_stops(text):
         '"bbox_2d": [1, 2, 3, 4]}',
         '{"bbox_2d": [1, 2, 3, 4]',
         '{"bbox_3d": [1, 2, 3, 4]}',
-        '{x "bbox_2d": [1]}',
+        '{"a": 1} "bbox_2d": [1]}',
         "<answer>7</answer",
         "< /answer> </ answer>",
         "",
