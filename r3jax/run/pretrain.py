@@ -77,7 +77,8 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
     heads = dense.init_heads(
         jax.random.key(config.seed + 1), model.config.text.hidden_size, lessons.CLASSES
     )
-    params = {update.MODEL: start.params, update.HEADS: heads}
+    scale = jnp.array([4.0, -4.0])  # of the alignment: no word names most tokens
+    params = {update.MODEL: start.params, update.HEADS: heads, update.SCALE: scale}
     optimizer = make_optimizer(config.optimizer, params)
     forward = steps.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=True)
     step_fn = jax.jit(
@@ -86,6 +87,7 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
     losses_fn = jax.jit(functools.partial(update.losses, model, forward))
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
     teacher = lessons.Teacher(config.plan, start.tokenizer, start.form)
+    words = jnp.asarray(teacher.word_tokens())
     iterator = _batches(config, teacher)
     valid = _valid_batches(config, start)
     state = init_state(params, optimizer)
@@ -93,10 +95,10 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
         state = run.state
         for step in range(run.start, config.steps):
             weights = _weights(_stage(config.stages, step))
-            state, stats = step_fn(state, next(iterator), weights, allowed)
+            state, stats = step_fn(state, next(iterator), weights, words, allowed)
             stats = jax.device_get(stats)
             if (step + 1) % config.valid_every == 0:
-                stats |= _validate(losses_fn, state.params, valid, weights, allowed)
+                stats |= _validate(losses_fn, state.params, valid, weights, words, allowed)
                 run.progress.note(_line(step, stats))
             run.record(step, stats, {})
             run.save_if_due(step, state)
@@ -153,7 +155,9 @@ def _pack(
         prompts, episodes = [t.prompt for t in taught], [t.episode for t in taught]
         batch = pack.pack_taught(prompts, episodes, shapes, image_id)
         parts += [batch, _place_labels(batch, taught)]
-    return update.PretrainBatch(*parts)
+    batch, labels = parts[:2]
+    named = _place_named(batch, scenes)
+    return update.PretrainBatch(batch, labels, named, *parts[2:])
 
 
 def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> dict:
@@ -168,6 +172,17 @@ def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) ->
     return labels
 
 
+def _place_named(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> np.ndarray:
+    """Puts the words that name each image's tokens where its features are in the table."""
+    rows, windows, slots = batch.images.segment.shape
+    words = len(lessons.WORDS)
+    named = np.full((rows * windows * slots // 4, words), lessons.NO_LABEL, np.int8)
+    for row, lesson in enumerate(taught):
+        index = batch.prompt.feature_index[row]
+        named[index[index >= 0]] = lesson.named
+    return named
+
+
 def _valid_batches(config: PretrainConfig, start) -> list[update.PretrainBatch]:
     """Held-out lessons of the last stage, from pictures with other fonts and layouts."""
     plan = dataclasses.replace(config.plan, pool=200)
@@ -175,8 +190,8 @@ def _valid_batches(config: PretrainConfig, start) -> list[update.PretrainBatch]:
     return [_pack(config, teacher, i, config.stages[-1].tasks) for i in range(4)]
 
 
-def _validate(losses_fn, params, batches, weights, allowed) -> dict[str, float]:
-    found = jax.device_get([losses_fn(params, b, weights, allowed)[1] for b in batches])
+def _validate(losses_fn, params, batches, *constants) -> dict[str, float]:
+    found = jax.device_get([losses_fn(params, b, *constants)[1] for b in batches])
     return {f"valid/{name}": float(np.mean([f[name] for f in found])) for name in found[0]}
 
 

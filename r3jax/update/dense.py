@@ -1,8 +1,9 @@
 """Dense supervision of the vision tower: what stands in each image token, told directly.
 
-One more loss head for pre-training a model from nothing, where captions alone leave a vision tower
-on a plateau. Linear heads classify every feature by each attribute; they are trained beside the
-model and dropped at export.
+More losses for pre-training a model from nothing, where captions alone leave it on a plateau.
+Linear heads classify every feature by each attribute; they are trained beside the model and
+dropped at export. Alignment pulls the feature of a place towards the embeddings of the words that
+name it, so that a decoder can find a place by its words from the start.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,25 @@ def loss(
         total += sum(_mean(nll, part) for part in (something, known & (label == 0)))
         stats[f"dense/{name}"] = _mean(right, something)
     return total / (2 * len(labels)), stats
+
+
+def alignment(
+    scale: Float[Array, "2"],
+    features: Float[Array, "F D"],
+    embeddings: Float[Array, "W D"],
+    named: Int[Array, "F W"],
+) -> tuple[Array, dict[str, Array]]:
+    """Binary cross-entropy of "this word names what is here" for every feature and word.
+
+    `named` is 1, 0, or -1 where a feature has no label; `scale` is factor and offset of the dot
+    products. Yes and no are weighted equally, as most words name nothing here.
+    """
+    dots = features.astype(jnp.float32) @ embeddings.T
+    logits = dots * scale[0] + scale[1]
+    nll = optax.sigmoid_binary_cross_entropy(logits, jnp.maximum(named, 0))
+    yes, no = named == 1, named == 0
+    total = (_mean(nll, yes) + _mean(nll, no)) / 2
+    return total, {"alignment": _mean(logits > 0, yes), "alignment/false": _mean(logits > 0, no)}
 
 
 def _mean(values: Array, where: Array) -> Array:

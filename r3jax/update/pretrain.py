@@ -13,17 +13,20 @@ from r3jax.update import dense, forward, objective
 from r3jax.update.state import TrainState
 from r3jax.update.steps import ForwardConfig, UpdateBatch
 
-MODEL, HEADS = "model", "heads"  # parts of the parameters: what is kept, and what is dropped
+# Parts of the parameters: what is kept, and what is dropped.
+MODEL, HEADS, SCALE = "model", "heads", "alignment"
 
 
 class PretrainBatch(NamedTuple):
     """Two sizes of image, each in its own shapes, with the dense labels of their features.
 
     `scenes` asks about whole images, `prints` about enlarged small print; labels int32 [F].
+    `named` int8 [F, W] says for scenes which of the alignment's words name what is there.
     """
 
     scenes: UpdateBatch
     scene_labels: Mapping[str, Array]
+    named: Array
     prints: UpdateBatch
     print_labels: Mapping[str, Array]
 
@@ -43,12 +46,16 @@ def pretrain_step(
     state: TrainState,
     batch: PretrainBatch,
     weights: Weights,
+    words: Array,
     allowed: Array,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One step of the weighted sum of the losses; the statistics name each."""
+    """One step of the weighted sum of the losses; the statistics name each.
+
+    `words` int32 [W] are the token ids of the words that places are aligned with.
+    """
 
     def loss(params):
-        return losses(model, config, params, batch, weights, allowed)
+        return losses(model, config, params, batch, weights, words, allowed)
 
     gradient, stats = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -56,7 +63,15 @@ def pretrain_step(
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), stats
 
 
-def losses(model, config, params, batch: PretrainBatch, weights: Weights, allowed: Array):
+def losses(
+    model: Qwen25VL,
+    config: ForwardConfig,
+    params: dict,
+    batch: PretrainBatch,
+    weights: Weights,
+    words: Array,
+    allowed: Array,
+) -> tuple[Array, dict[str, Array]]:
     """Returns the weighted loss and statistics; "exact" is the share of answers all of whose
     tokens have a probability above one half, so that greedy decoding gives them."""
     parts, tables = {}, []
@@ -81,6 +96,10 @@ def losses(model, config, params, batch: PretrainBatch, weights: Weights, allowe
         lambda *parts: jnp.concatenate(parts), dict(batch.scene_labels), dict(batch.print_labels)
     )
     parts["dense"], accuracies = dense.loss(params[HEADS], jnp.concatenate(tables), labels)
+    embeddings = params[MODEL]["text"]["embed"]["embedding"][words]
+    aligned, shares = dense.alignment(params[SCALE], tables[0], embeddings, batch.named)
+    parts["dense"] += aligned
+    accuracies |= shares
     total = (
         weights.scenes * parts["scenes"]
         + weights.prints * parts["prints"]

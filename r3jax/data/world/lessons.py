@@ -10,8 +10,9 @@ from r3jax import patches
 from r3jax.data import chat, frames, images, traces
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.data.world import generate, pretrain
-from r3jax.data.world.places import COLOURS, LETTERS, Sample
+from r3jax.data.world.places import COLOURS, LETTERS, Sample, lattice_of
 from r3jax.data.world.shapes import SHAPES
+from r3jax.data.world.wording import ORDINALS
 from r3jax.records import Episode, Prompt, Question
 
 MOST_CELLS = 4  # rows or columns of the largest picture
@@ -26,6 +27,9 @@ CLASSES: Mapping[str, int] = {
     "units": 1 + 10,
 }
 """Values of each dense attribute, 0 for nothing; digits, rows and columns count from 1."""
+
+WORDS: tuple[str, ...] = (*COLOURS, *SHAPES, *LETTERS, *ORDINALS, "last", "tallest", "shortest")
+"""Words that name places; each is one token after a space."""
 
 NO_LABEL = -1
 
@@ -48,11 +52,15 @@ class LessonPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
-    """A task ready for packing; `labels` int [tokens of its image] for each dense attribute."""
+    """A task ready for packing; `labels` int [tokens of its image] for each dense attribute.
+
+    `named` int8 [tokens, W] says which words name the place at a token; none for a crop.
+    """
 
     prompt: Prompt
     episode: Episode
     labels: Mapping[str, np.ndarray]
+    named: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +81,8 @@ class Teacher:
             sample, shown, frame = self._picture(int(number))
             for name in rng.choice(names, size=self.plan.per_picture, p=shares / shares.sum()):
                 task = _ask(rng, str(name), sample, frame)
-                scenes.append(self._lesson(task, shown, scene_labels(sample)))
+                labels, named = scene_labels(sample), scene_words(sample)
+                scenes.append(self._lesson(task, shown, labels, named))
         for number in rng.integers(self.plan.pool, size=self.plan.prints):
             sample, _, frame = self._picture(int(number))
             task = pretrain.read(rng, sample, frame, self.form.look_rules.crop)
@@ -93,13 +102,20 @@ class Teacher:
     def _picture(self, number: int) -> tuple[Sample, np.ndarray, frames.Frame]:
         return _picture(self.plan, self.split, number, self.form.image_bounds)
 
-    def _lesson(self, task: pretrain.Task, shown: np.ndarray, labels) -> Lesson:
+    def word_tokens(self) -> np.ndarray:
+        """The token of each of WORDS, int32 [W]; ValueError for one that is cut into pieces."""
+        tokens = [self.tokenizer.encode(" " + word) for word in WORDS]
+        if cut := [word for word, pieces in zip(WORDS, tokens) if len(pieces) != 1]:
+            raise ValueError(f"the tokenizer cuts {', '.join(cut)} into pieces: learn more merges")
+        return np.concatenate(tokens)
+
+    def _lesson(self, task: pretrain.Task, shown: np.ndarray, labels, named=None) -> Lesson:
         # `shown` is the image at the prompt's size already, which `build_prompt` leaves as it is.
         question = Question("lesson", task.prompt, (shown,))
         prompt, frame = chat.build_prompt(question, self.tokenizer, self.form)
         trace = traces.Trace(question, task.segments, task.trained, 0, frame, "a lesson")
         episode = traces.build_teacher_episode(trace, prompt, frame, self.tokenizer, self.form)
-        return Lesson(prompt, episode, labels)
+        return Lesson(prompt, episode, labels, named)
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -120,9 +136,7 @@ def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Fram
         return pretrain.where(rng, sample)
     if name == "point":
         return pretrain.point(rng, sample)
-    raise ValueError(
-        f"there is no lesson {name!r}: expected name, point, where, locate or caption"
-    )
+    raise ValueError(f"there is no lesson {name!r}: expected name, point, where, locate or caption")
 
 
 def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:
@@ -137,6 +151,20 @@ def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:
         "column": column,
     }
     return _labels(seen.colour.size, {name: grid.ravel() for name, grid in known.items()})
+
+
+def scene_words(sample: Sample) -> np.ndarray:
+    """Which of WORDS name the place at each token of a scene, int8 [tokens, W].
+
+    Words for where a place is ("top left", "row 2") are left out: they name cells, not things.
+    """
+    rows, columns = lattice_of(sample.image)
+    named = np.zeros((rows, columns, len(WORDS)), np.int8)
+    for place in sample.places:
+        names = [name for kind, name in place.words.items() if kind not in ("cell", "position")]
+        used = {word for name in names for word in name.split()}
+        named[place.row - 1, place.column - 1] = [word in used for word in WORDS]
+    return named.reshape(rows * columns, len(WORDS))
 
 
 def print_labels(task: pretrain.Task, grid: tuple[int, int]) -> Mapping[str, np.ndarray]:
