@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import pathlib
+import re
 import typing
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from r3jax.run import experiment, train
 
 ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 
@@ -20,6 +22,29 @@ def test_every_config_becomes_a_record(path):
     assert (
         path.read_text().startswith('"""') and f"--config=configs/{path.name}" in path.read_text()
     )
+
+
+def test_every_config_of_the_readme_becomes_a_record():
+    blocks = re.findall(r"```python\n(# my_.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        names: dict = {}
+        exec(block, names)
+        kind, _ = train.read(names["get_config"]())
+        assert block.startswith(f"# my_{kind}.py")
+
+
+def test_what_the_readme_names_is_there():
+    named = re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9.]*)`|\]\((.*?)\)", README)
+    names = {"".join(pair) for pair in named}
+    written_by_a_run = re.compile("(runs|report|export|sft|rgrpo|no_crop)/")
+    places = (ROOT, ROOT / "tests", ROOT / "r3jax")
+    lost = [
+        name
+        for name in names
+        if not written_by_a_run.match(name) and not any((at / name).exists() for at in places)
+    ]
+    assert len(names) > 30 and not lost
 
 
 def test_every_field_of_every_config_is_read():

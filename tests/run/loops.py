@@ -1,0 +1,115 @@
+"""Small runs as a user starts them: data and config files on disk, programs as processes."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from PIL import Image
+
+from r3jax import metrics
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
+TIMEOUT_S = 300
+
+
+def write_data(directory: pathlib.Path, count: int = 6) -> pathlib.Path:
+    """Writes the first questions of `tiny` as images, sft.json and rl.json."""
+    directory.mkdir(parents=True)
+    taught, asked = [], []
+    for number in range(count):
+        one, path = tiny.question(number), f"{number}.png"
+        Image.fromarray(one.images[0]).save(directory / path)
+        row = {"image_path": path, "question": one.text}
+        crop = f"{number}_crop.png"
+        Image.fromarray(one.images[0][:56, :56]).save(directory / crop)
+        segments = list(tiny.segments(number))
+        taught.append({**row, "response_list": segments, "img_crop_list": [crop]})
+        asked.append({**row, "answer": one.answer, "source": "world"})
+    (directory / "sft.json").write_text(json.dumps(taught))
+    (directory / "rl.json").write_text(json.dumps(asked))
+    return directory
+
+
+def sft_config(model: pathlib.Path, data: pathlib.Path, steps: int = 16) -> dict:
+    """SFT with a held-out loss, packing into two buckets, and a checkpoint every fourth step."""
+    return {
+        "kind": "sft",
+        "model": str(model),
+        "data": str(data / "sft.json"),
+        "valid_data": str(data / "sft.json"),
+        "valid_every": 4,
+        "valid_rows": 4,
+        "steps": steps,
+        "batch_size": 4,
+        "buckets": dataclasses.asdict(tiny.BUCKETS),
+        "optimizer": {"learning_rate": 1e-3, "frozen": ()},
+        "checkpoint": {"every": 4, "keep": 2},
+    }
+
+
+def rgrpo_config(model: pathlib.Path, data: pathlib.Path, steps: int = 12) -> dict:
+    """R-GRPO with everything that has a memory: reference, several updates, refilled groups."""
+    return {
+        "kind": "rgrpo",
+        "model": str(model),
+        "data": str(data / "rl.json"),
+        "steps": steps,
+        "buckets": dataclasses.asdict(tiny.BUCKETS),
+        "rollout": {"questions": 2, "episodes": 3},
+        "loss": {"kl_coefficient": 0.01},
+        "updates": 2,
+        "refill": 1,
+        "optimizer": {"learning_rate": 1e-3},
+        "checkpoint": {"every": 3, "keep": 2},
+    }
+
+
+def write_config(path: pathlib.Path, config: dict) -> pathlib.Path:
+    """Writes an experiment file."""
+    path.write_text(
+        f"import ml_collections\ndef get_config():\n  return ml_collections.ConfigDict({config!r})"
+    )
+    return path
+
+
+def start(config: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
+    """Starts launch/train.py as a user would, on one CPU device."""
+    cache = {
+        # What one start has compiled the next one finds: the test is about numbers, not waiting.
+        "JAX_COMPILATION_CACHE_DIR": str(config.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", **cache}
+    command = [sys.executable, ROOT / "launch" / "train.py"]
+    command += [f"--config={config}", f"--workdir={workdir}"]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(process: subprocess.Popen) -> None:
+    """Waits for the end of a program, which must be a good one."""
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, output.decode()
+
+
+def kill_at(process: subprocess.Popen, workdir: pathlib.Path, steps: int) -> None:
+    """Kills a program, which has no say in it, as soon as so many steps are written."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while steps_written(workdir) < steps:
+        assert process.poll() is None, f"ended before the kill:\n{process.stdout.read().decode()}"
+        assert time.monotonic() < deadline, f"step {steps} was never written"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == -signal.SIGKILL, "ended before the kill"
+
+
+def steps_written(workdir: pathlib.Path) -> int:
+    """How many steps stand in metrics.jsonl."""
+    path = workdir / metrics.METRICS
+    return path.read_bytes().count(b"\n") if path.is_file() else 0

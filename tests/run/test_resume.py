@@ -1,0 +1,40 @@
+"""A run that is killed again and again ends as the undisturbed one, bit for bit."""
+
+import json
+
+import pytest
+
+from r3jax import metrics
+from r3jax.checkpoint import safetensors_io
+from tests.run import loops, models
+
+KINDS = {"sft": (loops.sft_config, 16, 4), "rgrpo": (loops.rgrpo_config, 12, 3)}
+"""The config of a kind of run, its steps, and how often it saves."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_runs_end_as_the_undisturbed_one(kind, tmp_path):
+    make, steps, every = KINDS[kind]
+    data = loops.write_data(tmp_path / "data")
+    config = loops.write_config(tmp_path / "config.py", make(models.looking(), data, steps))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    loops.finish(loops.start(config, whole))
+
+    # Before anything was saved; as a save begins; between two saves, the second time on.
+    for moment in (every - 1, 2 * every, 3 * every - 1):
+        loops.kill_at(loops.start(config, broken), broken, moment)
+    loops.finish(loops.start(config, broken))
+
+    lines = (whole / metrics.METRICS).read_text()
+    assert lines.count("\n") == steps
+    assert (broken / metrics.METRICS).read_text() == lines
+    assert weights(whole) == weights(broken)
+    first, last = (json.loads(line) for line in lines.splitlines()[:: steps - 1])
+    assert first["loss"] != last["loss"]  # it did learn something
+
+
+def weights(workdir) -> dict[str, bytes]:
+    """Every exported tensor as bytes."""
+    stored = safetensors_io.read_headers(workdir / "export")
+    return {name: array.tobytes() for name, array in safetensors_io.read_tensors(stored)}
