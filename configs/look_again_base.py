@@ -25,9 +25,8 @@ def get_config() -> ml_collections.ConfigDict:
                 "text_kv_heads": 2,
                 "text_mlp": 384,
                 "mrope_section": (4, 6, 6),
-                # Width has the lowest frequencies: with the released 1e6 a head of 32 could not
-                # tell neighbouring columns.
-                "rope_theta": 20.0,
+                # High enough that some pairs hardly turn over a prompt: content is matched there.
+                "rope_theta": 1e4,
                 "vision_depth": 4,
                 "vision_width": 96,
                 "vision_heads": 4,
@@ -43,16 +42,20 @@ def get_config() -> ml_collections.ConfigDict:
                     "max_looks": 4,
                 },
             },
-            "plan": {"pictures": 16, "per_picture": 4, "prints": 48, "pool": 8000},
+            "plan": {"pictures": 24, "per_picture": 4, "prints": 48, "pool": 8000},
+            # Seeing comes first and alone: a decoder that is taught before places carry the words
+            # that name them settles on a random place, and stays there.
             "stages": (
-                {"steps": 1600, "tasks": {"name": 1.0, "where": 3.0}},
-                {"steps": 1600, "tasks": {"where": 1.0, "locate": 3.0}, "dense": 0.3},
+                {"steps": 800, "tasks": {"where": 1.0}, "scenes": 0.0, "prints": 0.0},
+                {"steps": 700, "tasks": {"where": 1.0}, "prints": 0.3, "dense": 0.5},
+                {"steps": 900, "tasks": {"where": 1.0, "locate": 3.0}, "dense": 0.5},
+                {"steps": 100, "tasks": {"name": 1.0, "caption": 1.0, "locate": 2.0}},
             ),
             "scene_buckets": {
                 "prompt_tokens": (44,),
-                "suffix_tokens": (20, 40, 96),
+                "suffix_tokens": (20, 40, 208),
                 "look_tokens": 16,
-                "images": ({"rows": 16, "windows": 1, "slots": 4 * IMAGE_TOKENS},),
+                "images": ({"rows": 24, "windows": 1, "slots": 4 * IMAGE_TOKENS},),
                 "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),
             },
             "print_buckets": {
@@ -66,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "learning_rate": 2e-3,
                 "schedule": "cosine",
                 "warmup_steps": 50,
-                "total_steps": 3200,
+                "total_steps": 2500,
                 "final_fraction": 0.05,
                 "weight_decay": 0.01,
                 "frozen": (),

@@ -77,8 +77,7 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
     heads = dense.init_heads(
         jax.random.key(config.seed + 1), model.config.text.hidden_size, lessons.CLASSES
     )
-    scale = jnp.array([4.0, -4.0])  # of the alignment: no word names most tokens
-    params = {update.MODEL: start.params, update.HEADS: heads, update.SCALE: scale}
+    params = {update.MODEL: start.params, update.HEADS: heads}
     optimizer = make_optimizer(config.optimizer, params)
     forward = steps.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=True)
     step_fn = jax.jit(

@@ -15,6 +15,7 @@ import optax
 from r3jax.arrays import Array, Float, Int
 
 IGNORED = -1
+MARGIN = 3.0  # dot product at which a word is as likely as not to name a feature
 
 
 def init_heads(key: Array, width: int, classes: Mapping[str, int]) -> dict:
@@ -50,18 +51,19 @@ def loss(
 
 
 def alignment(
-    scale: Float[Array, "2"],
     features: Float[Array, "F D"],
     embeddings: Float[Array, "W D"],
     named: Int[Array, "F W"],
 ) -> tuple[Array, dict[str, Array]]:
     """Binary cross-entropy of "this word names what is here" for every feature and word.
 
-    `named` is 1, 0, or -1 where a feature has no label; `scale` is factor and offset of the dot
-    products. Yes and no are weighted equally, as most words name nothing here.
+    Features are normalised as the decoder's first layer does: to be sure of a word, its direction
+    must make up a good part of the whole feature, or attention could not find it. `named` is 1, 0,
+    or -1 where a feature has no label. Yes and no are weighted equally, as most words name nothing.
     """
-    dots = features.astype(jnp.float32) @ embeddings.T
-    logits = dots * scale[0] + scale[1]
+    wide = features.astype(jnp.float32)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + 1e-6)
+    logits = wide @ embeddings.T - MARGIN
     nll = optax.sigmoid_binary_cross_entropy(logits, jnp.maximum(named, 0))
     yes, no = named == 1, named == 0
     total = (_mean(nll, yes) + _mean(nll, no)) / 2

@@ -14,7 +14,7 @@ from r3jax.update.state import TrainState
 from r3jax.update.steps import ForwardConfig, UpdateBatch
 
 # Parts of the parameters: what is kept, and what is dropped.
-MODEL, HEADS, SCALE = "model", "heads", "alignment"
+MODEL, HEADS = "model", "heads"
 
 
 class PretrainBatch(NamedTuple):
@@ -97,7 +97,7 @@ def losses(
     )
     parts["dense"], accuracies = dense.loss(params[HEADS], jnp.concatenate(tables), labels)
     embeddings = params[MODEL]["text"]["embed"]["embedding"][words]
-    aligned, shares = dense.alignment(params[SCALE], tables[0], embeddings, batch.named)
+    aligned, shares = dense.alignment(tables[0], embeddings, batch.named)
     parts["dense"] += aligned
     accuracies |= shares
     total = (

@@ -113,7 +113,7 @@ class Teacher:
         # `shown` is the image at the prompt's size already, which `build_prompt` leaves as it is.
         question = Question("lesson", task.prompt, (shown,))
         prompt, frame = chat.build_prompt(question, self.tokenizer, self.form)
-        trace = traces.Trace(question, task.segments, task.trained, 0, frame, "a lesson")
+        trace = traces.Trace(question, (task.answer,), (True,), 0, frame, "a lesson")
         episode = traces.build_teacher_episode(trace, prompt, frame, self.tokenizer, self.form)
         return Lesson(prompt, episode, labels, named)
 
@@ -134,9 +134,7 @@ def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Fram
         return pretrain.locate(rng, sample, frame)
     if name == "where":
         return pretrain.where(rng, sample)
-    if name == "point":
-        return pretrain.point(rng, sample)
-    raise ValueError(f"there is no lesson {name!r}: expected name, point, where, locate or caption")
+    raise ValueError(f"there is no lesson {name!r}: expected name, where, locate or caption")
 
 
 def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:

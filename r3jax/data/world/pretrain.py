@@ -16,28 +16,11 @@ from r3jax.data.world.wording import start_sentence
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """An image, uint8 [height, width, 3], with what is asked about it and the right answer.
-
-    Every other one of `segments` is given and not learnt, beginning with the second last: the
-    last is always learnt.
-    """
+    """An image, uint8 [height, width, 3], with what is asked about it and the right answer."""
 
     image: np.ndarray
     prompt: str
-    segments: tuple[str, ...]
-
-    @property
-    def answer(self) -> str:
-        return "".join(self.segments)
-
-    @property
-    def trained(self) -> tuple[bool, ...]:
-        """Which segments are learnt.
-
-        >>> Task(np.zeros((28, 28, 3)), "Point.", ("the star", " 2", "the cross", " 1")).trained
-        (False, True, False, True)
-        """
-        return tuple((len(self.segments) - place) % 2 == 1 for place in range(len(self.segments)))
+    answer: str
 
 
 def caption(sample: Sample, frame: frames.Frame) -> Task:
@@ -46,7 +29,7 @@ def caption(sample: Sample, frame: frames.Frame) -> Task:
         f"row {place.row}, column {place.column}: {place.title} {_box(place, frame)}"
         for place in sample.places
     ]
-    return Task(sample.image, "List what you see.", ("\n".join(lines),))
+    return Task(sample.image, "List what you see.", "\n".join(lines))
 
 
 def locate(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
@@ -56,21 +39,7 @@ def locate(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Tas
     name = str(rng.choice(names))
     where = f"is in row {place.row}, column {place.column}."
     answer = f"{start_sentence(name)} {where} {_box(place, frame)}"
-    return Task(sample.image, f"Where is {name}?", (answer,))
-
-
-def point(rng: np.random.Generator, sample: Sample) -> Task:
-    """The cells of all places, named in a random order; the names are given.
-
-    So many answers a picture carry the link from words to places over the plateau where a single
-    answer leaves it at a random choice.
-    """
-    segments = []
-    for index in rng.permutation(len(sample.places)):
-        place = sample.places[index]
-        called = str(rng.choice([word for kind, word in place.words.items() if kind != "cell"]))
-        segments += [f"{start_sentence(called)} is in row", f" {place.row}, column {place.column}."]
-    return Task(sample.image, "Point to these.", tuple(segments))
+    return Task(sample.image, f"Where is {name}?", answer)
 
 
 def where(rng: np.random.Generator, sample: Sample) -> Task:
@@ -78,14 +47,14 @@ def where(rng: np.random.Generator, sample: Sample) -> Task:
     place = sample.places[rng.integers(len(sample.places))]
     called = str(rng.choice([word for kind, word in place.words.items() if kind != "cell"]))
     answer = f"{start_sentence(called)} is in row {place.row}, column {place.column}."
-    return Task(sample.image, f"In which cell is {called}?", (answer,))
+    return Task(sample.image, f"In which cell is {called}?", answer)
 
 
 def name(rng: np.random.Generator, sample: Sample) -> Task:
     """What stands in one cell."""
     place = sample.places[rng.integers(len(sample.places))]
     prompt = f"What is in row {place.row}, column {place.column}?"
-    return Task(sample.image, prompt, (f"a {place.title}",))
+    return Task(sample.image, prompt, f"a {place.title}")
 
 
 def read(
@@ -94,7 +63,7 @@ def read(
     """The number of one place, from its gold box enlarged as a look would show it."""
     place = sample.places[rng.integers(len(sample.places))]
     crop = images.cut_crop(sample.image, frames.plan_crop(frame, place.gold_box, bounds))
-    return Task(crop, "Read the number.", (f"It says {place.number}.",))
+    return Task(crop, "Read the number.", f"It says {place.number}.")
 
 
 def sentences(sample: Sample) -> list[str]:
@@ -102,7 +71,6 @@ def sentences(sample: Sample) -> list[str]:
     frame = frames.Frame(*sample.image.shape[:2], *sample.image.shape[:2])
     rng = np.random.default_rng(0)
     tasks = [caption(sample, frame), locate(rng, sample, frame), where(rng, sample)]
-    tasks.append(point(rng, sample))
     tasks.append(name(rng, sample))
     return [text for task in tasks for text in (task.prompt, task.answer)] + ["Read the number."]
 
