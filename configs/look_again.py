@@ -11,13 +11,13 @@ Hardware: two CPU cores, no accelerator.
 
 import ml_collections
 
-ONE_LOOK, TWO_LOOKS = 68, 124  # tokens of an episode
+ONE_LOOK, TWO_LOOKS = 68, 132  # tokens of an episode
 CROP = {"rows": 64, "windows": 1, "slots": 16}  # crops of 56x56 pixels, 4 tokens
 
 
 def buckets(images: int, crop_rows: tuple[int, ...], suffix: tuple[int, ...]) -> dict:
     return {
-        "prompt_tokens": (64,),
+        "prompt_tokens": (56,),
         "suffix_tokens": suffix,
         "look_tokens": 16,
         "images": ({"rows": images, "windows": 1, "slots": 64},),
