@@ -19,7 +19,7 @@ def buckets(images: int, crop_rows: tuple[int, ...], suffix: tuple[int, ...]) ->
     return {
         "prompt_tokens": (56,),
         "suffix_tokens": suffix,
-        "look_tokens": 16,
+        "look_tokens": 20,
         "images": ({"rows": images, "windows": 1, "slots": 64},),
         "crops": tuple({**CROP, "rows": rows} for rows in crop_rows),
     }
@@ -61,7 +61,7 @@ def get_config() -> ml_collections.ConfigDict:
             # As in machine-written data, a share of the teacher's boxes is off.
             "noise": {"off_share": 0.5, "max_shift": 0.75},
             "sft": sft(300, 64, (ONE_LOOK, TWO_LOOKS)),
-            "no_crop": sft(300, 64, (8,)),
+            "no_crop": sft(300, 64, (12,)),
             "rgrpo": {
                 "model": "",
                 "data": "",
