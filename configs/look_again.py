@@ -12,6 +12,7 @@ Hardware: two CPU cores, no accelerator.
 import ml_collections
 
 ONE_LOOK, TWO_LOOKS = 68, 132  # tokens of an episode
+MAX_LOOKS = 4  # as the base model's r3jax.json says
 CROP = {"rows": 64, "windows": 1, "slots": 16}  # crops of 56x56 pixels, 4 tokens
 
 
@@ -66,7 +67,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "model": "",
                 "data": "",
                 "steps": 150,
-                "buckets": buckets(questions, (crops,), (ONE_LOOK, TWO_LOOKS)),
+                "buckets": buckets(questions, (crops, MAX_LOOKS * crops), (ONE_LOOK, TWO_LOOKS)),
                 "rollout": {"questions": questions, "episodes": episodes},
                 "reward": {"preset": "code", "unknown_without_judge": "wrong"},
                 "optimizer": optimizer(3e-4, 150, "constant", ("vision",)),
