@@ -50,6 +50,36 @@ class SuffixBatch(NamedTuple):
     logp_sampled: Array
 
 
+def empty_prompts(groups: int, length: int) -> PromptBatch:
+    """Prompts of padding alone."""
+    shape = (groups, length)
+    return PromptBatch(
+        tokens=np.zeros(shape, np.int32),
+        positions=np.zeros((3, *shape), np.int32),
+        mask=np.zeros(shape, bool),
+        feature_index=np.full(shape, NO_FEATURE, np.int32),
+    )
+
+
+def empty_suffixes(groups: int, episodes: int, length: int) -> SuffixBatch:
+    """Episodes of padding alone."""
+    shape = (groups, episodes, length)
+    return SuffixBatch(
+        inputs=np.zeros(shape, np.int32),
+        targets=np.zeros(shape, np.int32),
+        positions=np.zeros((3, *shape), np.int32),
+        feature_index=np.full(shape, NO_FEATURE, np.int32),
+        valid=np.zeros(shape, bool),
+        trained=np.zeros(shape, bool),
+        logp_sampled=np.zeros(shape, np.float32),
+    )
+
+
+def empty_images(bucket: ImageBucket) -> VisionBatch:
+    """Rows of images with nothing in them."""
+    return patches.arrange([], [], bucket.rows, bucket.windows, bucket.slots)[0]
+
+
 def pack_images(
     images: Sequence[np.ndarray], choices: Sequence[ImageBucket], what: str
 ) -> tuple[VisionBatch, list[np.ndarray]]:
@@ -96,13 +126,7 @@ def pack_prompts(
     length = buckets_lib.choose(
         buckets.prompt_tokens, max(len(p.tokens) - 1 for p in prompts), "prompt_tokens"
     )
-    shape = (len(prompts), length)
-    batch = PromptBatch(
-        np.zeros(shape, np.int32),
-        np.zeros((3, *shape), np.int32),
-        np.zeros(shape, bool),
-        np.full(shape, NO_FEATURE, np.int32),
-    )
+    batch = empty_prompts(len(prompts), length)
     images = [image for prompt in prompts for image in prompt.images]
     vision, index = pack_images(images, buckets.images, "prompt images")
     taken = iter(index)
@@ -132,16 +156,7 @@ def pack_suffixes(
     """
     longest = max(len(episode.tokens) for group in episodes for episode in group)
     length = buckets_lib.choose(buckets.suffix_tokens, longest, "suffix_tokens")
-    shape = (len(prompts), len(episodes[0]), length)
-    batch = SuffixBatch(
-        inputs=np.zeros(shape, np.int32),
-        targets=np.zeros(shape, np.int32),
-        positions=np.zeros((3, *shape), np.int32),
-        feature_index=np.full(shape, NO_FEATURE, np.int32),
-        valid=np.zeros(shape, bool),
-        trained=np.zeros(shape, bool),
-        logp_sampled=np.zeros(shape, np.float32),
-    )
+    batch = empty_suffixes(len(prompts), len(episodes[0]), length)
     crops = [crop for group in episodes for episode in group for crop in episode.crops]
     vision, index = pack_images(crops, buckets.crops, "crops")
     taken = iter(index)

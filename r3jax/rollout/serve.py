@@ -83,7 +83,7 @@ def insert_looks(
 
     Returns what is inserted after each, for the whole batch, and the crops to encode for it.
     """
-    insertion = _nothing(snapshot, engine.buckets.look_tokens)
+    insertion = nothing(snapshot.status.shape, engine.buckets.look_tokens)
     crops, owners = [], []
     for at in chunk:
         crop = _answer_box(engine, snapshot, at, rows[at], insertion)
@@ -97,16 +97,17 @@ def insert_looks(
     return insertion, vision
 
 
-def _nothing(snapshot: Snapshot, tokens: int) -> Insertion:
-    shape = (*snapshot.status.shape, tokens)
+def nothing(rows: tuple[int, int], tokens: int) -> Insertion:
+    """An insertion of up to `tokens` that changes none of `rows`, groups and episodes."""
+    shape = (*rows, tokens)
     return Insertion(
         tokens=np.zeros(shape, np.int32),
         source=np.zeros(shape, np.int8),
         positions=np.zeros((3, *shape), np.int32),
         feature_index=np.full(shape, batches.NO_FEATURE, np.int32),
-        count=np.zeros(shape[:2], np.int32),
-        next_position=np.zeros(shape[:2], np.int32),
-        status=np.full(shape[:2], KEEP, np.int32),
+        count=np.zeros(rows, np.int32),
+        next_position=np.zeros(rows, np.int32),
+        status=np.full(rows, KEEP, np.int32),
     )
 
 

@@ -8,12 +8,14 @@ Departures from the published VLM-R3 code: docs/architecture.md.
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, traces, vlir
@@ -21,7 +23,7 @@ from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
 from r3jax.rollout import engine, programs
-from r3jax.run import pretrained
+from r3jax.run import pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
@@ -65,10 +67,14 @@ class RgrpoRunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """The jitted programs of the update. `reference` scores under frozen weights, or is None."""
+    """The jitted programs of the update.
 
-    update: object
-    reference: object
+    `score` scores a batch under `reference`, frozen weights; both are None where there is no KL.
+    """
+
+    update: Callable
+    score: Callable | None
+    reference: Any
     allowed: jax.Array
 
 
@@ -89,6 +95,7 @@ def run(
     watch = Alarms(config.alarms)
     with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
         state = run.state
+        _compile(config, eng, learner, state)
         for step in range(run.start, config.steps):
             began = time.monotonic()
             scored = _rollout(config, eng, state.params, iterator, step, extra_terms)
@@ -122,15 +129,28 @@ def _make_learner(config: RgrpoRunConfig, start: pretrained.Pretrained):
         train_vision=not is_frozen(config.optimizer, "vision"),
     )
     update = functools.partial(steps.rgrpo_step, model, forward, config.loss, optimizer)
-    reference = None
+    score = reference = None
     if config.loss.kl_coefficient:
         # A copy: the policy's own arrays are given away to the first update.
-        frozen = jax.tree.map(jnp.copy, start.params)
+        reference = jax.tree.map(jnp.copy, start.params)
         score = jax.jit(functools.partial(steps.score, model, forward))
-        reference = functools.partial(score, frozen)
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    learner = Learner(jax.jit(update, donate_argnums=0), reference, allowed)
+    learner = Learner(jax.jit(update, donate_argnums=0), score, reference, allowed)
     return learner, init_state(start.params, optimizer)
+
+
+def _compile(config: RgrpoRunConfig, eng: engine.Engine, learner: Learner, state) -> None:
+    """Compiles all programs for all buckets: which ones a step needs, its episodes decide."""
+    warm.compile_rollout(eng, state.params)
+    allowed, rollout = learner.allowed, config.rollout
+    for batch in warm.empty_updates(config.buckets, rollout.questions, rollout.episodes):
+        logp = jax.ShapeDtypeStruct(batch.suffix.targets.shape, np.float32)
+        reference = None
+        if learner.score is not None:
+            warm.compile_for(learner.score, learner.reference, batch, allowed)
+            reference = logp
+        for old in (None, logp)[: config.updates]:
+            warm.compile_for(learner.update, state, batch, old, reference, allowed)
 
 
 def _rollout(config, eng, params, iterator, step, extra_terms) -> list[ScoredGroup]:
@@ -156,8 +176,8 @@ def _update(config, learner: Learner, state, scored, start):
         scored, config.buckets, start.tokenizer.ids.image_pad, config.scale_by_std
     )
     reference = None
-    if learner.reference is not None:
-        reference = learner.reference(batch, learner.allowed).logp
+    if learner.score is not None:
+        reference = learner.score(learner.reference, batch, learner.allowed).logp
     old = None
     for _ in range(config.updates):
         state, numbers, old = learner.update(state, batch, old, reference, learner.allowed)
