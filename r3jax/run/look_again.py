@@ -48,6 +48,9 @@ class LookAgainConfig:
 def run(config: LookAgainConfig, workdir: str | Path) -> Path:
     """Runs what is not done yet; returns the path of results.json."""
     workdir = Path(workdir)
+    path = workdir / "results.json"
+    if path.is_file():
+        return path
     data = write_data(config, workdir / "data")
     taught = _stage(sft, config.sft, config, config.base, data / "sft.json", workdir / "sft")
     blind = _stage(
@@ -56,10 +59,11 @@ def run(config: LookAgainConfig, workdir: str | Path) -> Path:
     final = _stage(rgrpo, config.rgrpo, config, taught, data / "rl.json", workdir / "rgrpo")
     models = {"base": config.base, "sft": taught, "rgrpo": final, "no_crop": blind}
     results = evaluate_all(config, models, data / "test.json")
-    path = workdir / "results.json"
-    path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     showcase.write(config, workdir, results)
     shutil.copytree(final, workdir / "export", dirs_exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    partial.replace(path)  # last: where it stands, everything is there
     return path
 
 
