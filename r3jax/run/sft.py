@@ -69,7 +69,7 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
             batch = _pack(start, config.buckets, next(iterator))
             tokens = float(batch.suffix.trained.sum())
             state, stats = step_fn(state, batch, allowed)
-            stats = {"tokens": tokens, **jax.device_get(stats)}
+            stats = {"trained_tokens": tokens, **jax.device_get(stats)}
             if held_out and (step + 1) % config.valid_every == 0:
                 stats["valid_loss"] = _mean_loss(loss_fn, state.params, held_out, allowed)
             run.record(step, stats, {})
