@@ -69,7 +69,13 @@ def get_config() -> ml_collections.ConfigDict:
                 "steps": 150,
                 "buckets": buckets(questions, (crops, MAX_LOOKS * crops), (ONE_LOOK, TWO_LOOKS)),
                 "rollout": {"questions": questions, "episodes": episodes},
-                "reward": {"preset": "code", "unknown_without_judge": "wrong"},
+                # Episodes that never end are worth nothing here, rather than left out: left out,
+                # nothing would keep the policy from them.
+                "reward": {
+                    "preset": "code",
+                    "unknown_without_judge": "wrong",
+                    "mask_truncated": False,
+                },
                 "optimizer": optimizer(3e-4, 150, "constant", ("vision",)),
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},

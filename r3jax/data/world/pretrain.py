@@ -9,9 +9,8 @@ import numpy as np
 
 from r3jax.data import frames, images
 from r3jax.data.world.places import COLOURS, LETTERS, Place, Sample, lattice_of
-from r3jax.data.world.questions import box_text
+from r3jax.data.world.questions import box_text, tell_cell
 from r3jax.data.world.shapes import SHAPES
-from r3jax.data.world.wording import start_sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,20 +33,21 @@ def caption(sample: Sample, frame: frames.Frame) -> Task:
 
 def locate(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
     """Where one place is, called by one of its names: row, column and box."""
-    place = sample.places[rng.integers(len(sample.places))]
-    names = [name for kind, name in place.words.items() if kind != "cell"]
-    name = str(rng.choice(names))
-    where = f"is in row {place.row}, column {place.column}."
-    answer = f"{start_sentence(name)} {where} {_box(place, frame)}"
-    return Task(sample.image, f"Where is {name}?", answer)
+    place, kind = _called(rng, sample)
+    answer = f"{tell_cell(place, kind)} {_box(place, frame)}"
+    return Task(sample.image, f"Where is {place.words[kind]}?", answer)
 
 
 def where(rng: np.random.Generator, sample: Sample) -> Task:
     """In which row and column one place is, called by one of its names."""
+    place, kind = _called(rng, sample)
+    return Task(sample.image, f"In which cell is {place.words[kind]}?", tell_cell(place, kind))
+
+
+def _called(rng: np.random.Generator, sample: Sample) -> tuple[Place, str]:
+    """A place, and the kind of name that it is called by."""
     place = sample.places[rng.integers(len(sample.places))]
-    called = str(rng.choice([word for kind, word in place.words.items() if kind != "cell"]))
-    answer = f"{start_sentence(called)} is in row {place.row}, column {place.column}."
-    return Task(sample.image, f"In which cell is {called}?", answer)
+    return place, str(rng.choice(list(place.words)))
 
 
 def name(rng: np.random.Generator, sample: Sample) -> Task:

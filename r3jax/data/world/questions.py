@@ -61,9 +61,13 @@ def ask_two(rng: np.random.Generator, picture: Picture, targets: tuple[int, int]
 
 def locate(place: Place, kind: str) -> str:
     """The sentence that says where a place is, and its box in pixels of the original image."""
+    return f"{tell_cell(place, kind)} {box_text(place.gold_box)}"
+
+
+def tell_cell(place: Place, kind: str) -> str:
+    """The sentence that says in which cell a place is that was asked for by a `kind` of name."""
     name = f"the {place.title}" if kind in _WHERE else place.words[kind]
-    where = f"is in row {place.row}, column {place.column}."
-    return f"{start_sentence(name)} {where} {box_text(place.gold_box)}"
+    return f"{start_sentence(name)} is in row {place.row}, column {place.column}."
 
 
 def box_text(box: Box) -> str:
