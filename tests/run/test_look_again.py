@@ -26,15 +26,13 @@ WORLD = {"two_look_share": 0.5, "questions_per_image": 2}
 SIZES = (experiment_file.ONE_LOOK, experiment_file.TWO_LOOKS)
 
 
-def rgrpo_config(steps: int) -> dict:
+def rgrpo_config(steps: int, suffix: tuple[int, ...]) -> dict:
     """The demonstration's R-GRPO in small: its buckets of tokens, fewer rows."""
-    crops = QUESTIONS * EPISODES
+    crops = QUESTIONS * EPISODES * experiment_file.MAX_LOOKS
     return {
         **experiment_file.get_config().to_dict()["rgrpo"],
         "steps": steps,
-        "buckets": experiment_file.buckets(
-            QUESTIONS, (crops, experiment_file.MAX_LOOKS * crops), SIZES
-        ),
+        "buckets": experiment_file.buckets(QUESTIONS, (crops,), suffix),
         "rollout": {"questions": QUESTIONS, "episodes": EPISODES},
         "checkpoint": {"every": 20, "keep": 1},
     }
@@ -79,7 +77,7 @@ def demonstration(base, tmp_path_factory):
         "noise": {"off_share": 0.0},
         "sft": sft_config(80, SIZES),
         "no_crop": sft_config(2, (16,)),
-        "rgrpo": rgrpo_config(2),
+        "rgrpo": rgrpo_config(2, SIZES[-1:]),
         "eval_buckets": experiment_file.buckets(8, (8,), SIZES[-1:]),
         "eval_batch": 8,
         "traces": 2,
@@ -145,13 +143,33 @@ def test_a_mixed_run_compiles_nothing_after_its_second_step(demonstration, tmp_p
 
     original = pack.pack_scored
     monkeypatch.setattr(pack, "pack_scored", pack_scored)
-    rows = json.loads((workdir / "data" / "rl.json").read_text())
+    rows = ask_what_was_taught(workdir / "data")
     assert {row["tags"]["looks"] for row in rows} == {"one", "two"}
     assert len({row["tags"]["size"] for row in rows}) > 1
-    paths = {"model": str(workdir / "sft" / "export"), "data": str(workdir / "data" / "rl.json")}
-    config = config_lib.build(rgrpo.RgrpoRunConfig, rgrpo_config(50) | paths)
+    values = rgrpo_config(50, SIZES) | {
+        "model": str(workdir / "sft" / "export"),
+        "data": str(workdir / "data" / "taught.json"),
+    }
+    # It stays near what it was taught, so that short and long episodes go on coming.
+    values["rollout"] |= {"sampling": {"temperature": 0.5}}
+    values["optimizer"] |= {"learning_rate": 1e-7}
+    config = config_lib.build(rgrpo.RgrpoRunConfig, values)
     rgrpo.run(config, tmp_path)
     compiles = [line["compiles"] for line in metrics.read(tmp_path / metrics.TIMINGS)]
     assert len(compiles) == 50 and compiles[0] > 0
     assert compiles[1:] == compiles[1:2] * 49
     assert {shape[-1] for shape in shapes} == set(SIZES)
+
+
+def ask_what_was_taught(data) -> list[dict]:
+    """Writes the questions of sft.json, which the model has seen answered, in RL format."""
+    rows = [
+        {
+            **{name: row[name] for name in ("id", "image_path", "question", "tags")},
+            "answer": chat.answer_in(row["response_list"][-1]),
+            "source": row["tags"]["family"],
+        }
+        for row in json.loads((data / "sft.json").read_text())
+    ]
+    (data / "taught.json").write_text(json.dumps(rows))
+    return rows
