@@ -1,7 +1,7 @@
 # One virtual environment, .venv, made and filled as needed: a second run reuses it.
 #
 #   make look-again         train the small model to look again; results in runs/look_again
-#   make look-again-base    pre-train the base model it starts from; hours on CPU
+#   make look-again-base    pre-train the base model it starts from
 #   make test               lint and tests, with coverage of r3jax
 #
 # PYTHON chooses the interpreter; with another version .venv is made anew.

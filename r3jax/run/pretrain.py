@@ -2,7 +2,7 @@
 
     pictures -> lessons (name, where, locate, caption, read) + dense labels -> pretrain_step
 
-The stages follow each other in one optimizer: seeing first, then naming and finding, then boxes.
+The stages follow each other in one optimizer: seeing first and alone, then finding, then boxes.
 """
 
 import dataclasses
