@@ -30,7 +30,7 @@ FORM = chat.ChatFormat(
     system=None,
     instruction="",
     image_bounds=frames.PixelBounds(784, 112 * 112),
-    look_rules=looks.LookRules(frames.PixelBounds(784, 84 * 84), max_looks=2, max_aspect=3.0),
+    look_rules=looks.LookRules(frames.PixelBounds(784, 84 * 84), max_looks=2, max_aspect=2.0),
 )
 BUCKETS = buckets.Buckets(
     prompt_tokens=(48,),

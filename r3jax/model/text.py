@@ -1,7 +1,8 @@
 """The decoder of Qwen2.5-VL over groups: suffix tokens [B, G, T] after prefixes shared by G.
 
 One call serves everything: prefill is a suffix without a prefix; the update runs suffixes against
-a prefix; decoding and looks append to a suffix cache. Keys and values go in and come out.
+a prefix; decoding and looks go on from a cache. Keys and values of what came before go in, those of
+the new tokens come out, and `append` puts them into the cache, all layers at once.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ EMBED, HEADS, KV_HEADS, HEAD, MLP = "embed", "heads", "kv_heads", "head", "mlp"
 
 
 class Prefix(NamedTuple):
-    """Keys and values of prompts, [L, B, P, K, H], and which of the P are real, bool [B, P]."""
+    """Keys and values of prompts, [L, B, K, P, H], and which of the P are real, bool [B, P]."""
 
     k: Array
     v: Array
@@ -28,7 +29,7 @@ class Prefix(NamedTuple):
 
 
 class SuffixCache(NamedTuple):
-    """Keys and values of suffixes, [L, B, G, S, K, H]; S slots, filled from 0 on."""
+    """Keys and values of suffixes, [L, B, G, K, S, H]; S slots, filled from 0 on."""
 
     k: Array
     v: Array
@@ -36,17 +37,24 @@ class SuffixCache(NamedTuple):
 
 def empty_cache(config: TextConfig, groups: int, episodes: int, slots: int, dtype) -> SuffixCache:
     """Returns a cache of zeros for `groups` x `episodes` rows."""
-    shape = (config.num_layers, groups, episodes, slots, config.num_kv_heads, config.head_dim)
+    shape = (config.num_layers, groups, episodes, config.num_kv_heads, slots, config.head_dim)
     return SuffixCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
-def _write(cache: Array, new: Array, start: Array) -> Array:
-    """Writes `new` [B, G, T, K, H] into `cache` [B, G, S, K, H] from slot `start` [B, G] on."""
+def grow(cache: SuffixCache, slots: int) -> SuffixCache:
+    """Returns the cache with room for `slots` tokens."""
+    more = [(0, 0)] * 4 + [(0, slots - cache.k.shape[4]), (0, 0)]
+    return SuffixCache(*(jnp.pad(part, more) for part in cache))
 
-    def write_row(row, values, at):
-        return jax.lax.dynamic_update_slice(row, values, (at, 0, 0))
 
-    return jax.vmap(jax.vmap(write_row))(cache, new.astype(cache.dtype), start)
+def append(cache: SuffixCache, new: SuffixCache, start: Int[Array, "B G"]) -> SuffixCache:
+    """Writes keys and values of T new tokens into S slots, from slot `start` on."""
+
+    def write_row(row, values, at):  # [L, K, S, H], [L, K, T, H]
+        return jax.lax.dynamic_update_slice(row, values.astype(row.dtype), (0, 0, at, 0))
+
+    write = jax.vmap(jax.vmap(write_row, in_axes=(1, 1, 0), out_axes=1), (1, 1, 0), 1)
+    return SuffixCache(*(write(old, values, start) for old, values in zip(cache, new)))
 
 
 class TextAttention(nn.Module):
@@ -55,7 +63,7 @@ class TextAttention(nn.Module):
     config: TextConfig
 
     @nn.compact
-    def __call__(self, x, cos, sin, mask, start, prefix, cache):
+    def __call__(self, x, cos, sin, mask, prefix, cache):
         config = self.config
 
         def project(name, heads, axis):
@@ -64,9 +72,8 @@ class TextAttention(nn.Module):
         q = rope.rotate(project("q", config.num_heads, HEADS), cos, sin)
         k = rope.rotate(project("k", config.num_kv_heads, KV_HEADS), cos, sin)
         v = project("v", config.num_kv_heads, KV_HEADS)
-        if cache is not None:
-            k, v = _write(cache.k, k, start), _write(cache.v, v, start)
-        out = attention.attend_group(q, k, v, mask, *(prefix or (None, None, None)))
+        k, v = jnp.moveaxis(k, 2, 3), jnp.moveaxis(v, 2, 3)  # heads first, as they are kept
+        out = attention.attend_group(q, k, v, mask, prefix, cache)
         o = Linear((config.hidden_size,), (HEADS, HEAD, EMBED), inputs=2, name="o")
         return o(out), SuffixCache(k, v)
 
@@ -77,12 +84,13 @@ class TextLayer(nn.Module):
     config: TextConfig
 
     @nn.compact
-    def __call__(self, x, layer_inputs, cos, sin, mask, start, prefix_mask):
-        prefix_kv, cache = layer_inputs
-        prefix = None if prefix_kv is None else (*prefix_kv, prefix_mask)
+    def __call__(self, x, past, cos, sin, mask, past_masks):
+        prefix, cache = (
+            None if kv is None else attention.Past(*kv, seen) for kv, seen in zip(past, past_masks)
+        )
         eps = self.config.rms_norm_eps
         attend = TextAttention(self.config, name="attention")
-        out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), cos, sin, mask, start, prefix, cache)
+        out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), cos, sin, mask, prefix, cache)
         x = x + out
         mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=False, name="mlp")
         return x + mlp(RMSNorm(EMBED, eps, name="norm2")(x)), kv
@@ -129,7 +137,7 @@ class Decoder(nn.Module):
             layer,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, *(nn.broadcast,) * 5),
+            in_axes=(0, *(nn.broadcast,) * 4),
             length=self.config.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )(self.config)
@@ -146,22 +154,23 @@ class Decoder(nn.Module):
         cache: SuffixCache | None = None,
         start: Int[Array, "B G"] | None = None,
     ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
-        """Returns hidden states and the suffix's keys and values.
+        """Returns hidden states and the new tokens' keys and values, [L, B, G, K, T, H].
 
-        Without a cache, tokens attend causally to the `valid` ones before them. With a cache, the
-        tokens are written from slot `start` on and attend to every slot up to their own: what lies
-        in later slots is never seen, so padding may be written there.
+        Tokens attend causally to the `valid` ones among them (all, if it is not given), to the
+        prefix, and to the slots of the cache before `start`: what lies in later slots is never
+        seen, so padding may be written there.
         """
-        T = x.shape[2]
-        if cache is None:
-            mask = jnp.tril(jnp.ones((1, 1, T, T), bool)) & valid[:, :, None, :]
-        else:
-            own_slot = start[..., None] + jnp.arange(T)[None, None]
-            mask = jnp.arange(cache.k.shape[3])[None, None, None] <= own_slot[..., None]
+        B, G, T = x.shape[:3]
+        mask = jnp.broadcast_to(jnp.tril(jnp.ones((T, T), bool)), (B, G, T, T))
+        if valid is not None:
+            mask &= valid[:, :, None, :]
         angles = rope.text_angles(positions, self.config.mrope_section, self.config.rope_theta)
         cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
         prefix_kv, prefix_mask = (None, None) if prefix is None else (prefix[:2], prefix.mask)
-        x, kv = self.layers(x, (prefix_kv, cache), cos, sin, mask, start, prefix_mask)
+        filled = None
+        if cache is not None:
+            filled = jnp.arange(cache.k.shape[4])[None, None] < start[..., None]
+        x, kv = self.layers(x, (prefix_kv, cache), cos, sin, mask, (prefix_mask, filled))
         return self.norm(x), kv
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:

@@ -34,7 +34,7 @@ KEEP = -1  # in an insertion: the row's status stays
 class DecodeState(NamedTuple):
     """Everything that a batch of rows is, on the device.
 
-    cache [L, B, G, S, K, H]; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
+    cache [L, B, G, K, S, H]; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
     slots; length [B, G] filled slots; next_position, automaton, status [B, G].
     """
 
@@ -125,14 +125,19 @@ def decode_until_stopped(
     allowed: Array,
     stop_table: Array,
     end_tokens: Array,
+    spare: int = 0,
 ) -> DecodeState:
-    """Samples until no row is DECODING. `keys` [B, G]; rows never fill more than `budget` slots."""
+    """Samples until no row is DECODING, or one has only `spare` slots left and the state must grow.
+
+    `keys` [B, G]; rows never fill more than `budget` slots.
+    """
     B, G = state.status.shape
+    room = state.tokens.shape[-1] - spare
 
     def step(state: DecodeState) -> DecodeState:
         last = state.length - 1
         x = model.apply({"params": params}, _at(state.tokens, last)[..., None], method="embed")
-        hidden, cache = model.apply(
+        hidden, kv = model.apply(
             {"params": params},
             x,
             _at(state.positions, last)[..., None],
@@ -145,6 +150,7 @@ def decode_until_stopped(
         now = jax.vmap(jax.vmap(jax.random.fold_in))(keys, state.length)
         flat = logits.reshape(B * G, -1)
         token, logp = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
+        cache = text.append(state.cache, kv, last)
         return _advance(state, cache, token.reshape(B, G), logp.reshape(B, G))
 
     def _advance(state, cache, token, logp) -> DecodeState:
@@ -169,7 +175,27 @@ def decode_until_stopped(
             status=jnp.where(going, status, state.status),
         )
 
-    return jax.lax.while_loop(lambda s: (s.status == Status.DECODING).any(), step, state)
+    def can_go_on(state: DecodeState) -> Array:
+        decoding = state.status == Status.DECODING
+        return decoding.any() & ~(decoding & (state.length >= room)).any()
+
+    return jax.lax.while_loop(can_go_on, step, state)
+
+
+def grow(slots: int, state: DecodeState) -> DecodeState:
+    """Returns the state with `slots` slots a row, the new ones empty."""
+
+    def pad(array: Array) -> Array:
+        more = [(0, 0)] * (array.ndim - 1) + [(0, slots - array.shape[-1])]
+        return jnp.pad(array, more)
+
+    return state._replace(
+        cache=text.grow(state.cache, slots),
+        tokens=pad(state.tokens),
+        source=pad(state.source),
+        logp=pad(state.logp),
+        positions=pad(state.positions),
+    )
 
 
 def append(
@@ -190,7 +216,7 @@ def append(
     lead_position = _at(state.positions, last)[..., None]
     positions = jnp.concatenate([lead_position, insertion.positions[..., :-1]], axis=-1)
     x = model.apply({"params": params}, tokens, index, features, method="embed")
-    _, cache = model.apply(
+    _, kv = model.apply(
         {"params": params},
         x,
         positions,
@@ -205,7 +231,7 @@ def append(
         return _put_many(array, state.length, values.astype(array.dtype), insertion.count)
 
     return state._replace(
-        cache=cache,
+        cache=text.append(state.cache, kv, last),
         tokens=put(state.tokens, insertion.tokens),
         source=put(state.source, insertion.source),
         positions=put(state.positions, insertion.positions),

@@ -64,12 +64,17 @@ def make_engine(
 ) -> Engine:
     """Returns an engine whose episodes have at most the largest suffix bucket of tokens.
 
-    Raises ValueError where a crop or a message would not fit into `buckets.look_tokens`.
+    Raises ValueError where a crop or a message that can come would fit no bucket.
     """
-    serve.check_look_tokens(tokenizer, form, buckets)
-    budget = max(buckets.suffix_tokens) + 1  # slot 0 is the last prompt token
-    slots = budget + buckets.look_tokens
-    made = programs.make_programs(model, tokenizer, config.sampling, config.episodes, budget, slots)
+    serve.check_buckets(tokenizer, form, buckets)
+    made = programs.make_programs(
+        model,
+        tokenizer,
+        config.sampling,
+        config.episodes,
+        buckets.suffix_tokens,
+        buckets.look_tokens,
+    )
     return Engine(model, tokenizer, form, buckets, config, made)
 
 
@@ -114,13 +119,27 @@ def _collect_batch(
     while True:
         state = run.decode(params, prefix, state, keys)
         snapshot = serve.read(state)
-        if not snapshot.waiting:
+        if not serve.is_going_on(snapshot):
             break
+        state = _with_room(engine, state, snapshot)
         for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
             insertion, crops = serve.insert_looks(engine, snapshot, chunk, rows)
             features = run.encode(params, crops)
             state = run.append(params, prefix, state, insertion, features)
     return _groups(engine, jax.device_get(state._replace(cache=None)), prompts, rows, questions)
+
+
+def _with_room(engine: Engine, state: DecodeState, snapshot: serve.Snapshot) -> DecodeState:
+    """Grows the state where a row is about to fill its slots.
+
+    `look_tokens` slots always stay behind a row: padded insertions are written there.
+    """
+    run, spare = engine.programs, engine.buckets.look_tokens
+    slots = state.tokens.shape[-1]
+    while slots < run.slots[-1] and serve.reach(snapshot, spare) > slots - spare:
+        level = run.slots.index(slots)
+        state, slots = run.grow[level](state), run.slots[level + 1]
+    return state
 
 
 def _groups(engine: Engine, state: DecodeState, prompts, rows, questions) -> list[Group]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,11 @@ class Programs:
     encode(params, images) -> features; prefill(params, prompt, features) -> prefix;
     start(last_token, last_position, active) -> state; keys(seed, step, questions) -> [B, G];
     decode(params, prefix, state, keys) -> state; append(params, prefix, state, insertion,
-    features) -> state.
+    features) -> state. A state starts with the first of `slots` and `grow[i](state)` takes it from
+    slots[i] to slots[i + 1]: short episodes never pay for the memory of long ones.
     """
+
+    slots: tuple[int, ...]
 
     encode: Callable
     prefill: Callable
@@ -29,6 +32,7 @@ class Programs:
     keys: Callable
     decode: Callable
     append: Callable
+    grow: tuple[Callable, ...]
 
 
 def allowed_tokens(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
@@ -45,13 +49,15 @@ def make_programs(
     tokenizer: Tokenizer,
     sampling_config: sampling.SamplingConfig,
     episodes: int,
-    budget: int,
-    slots: int,
+    lengths: Sequence[int],
+    look_tokens: int,
 ) -> Programs:
-    """Returns the programs for groups of `episodes` rows of at most `budget` filled slots.
+    """Returns the programs for groups of `episodes` rows of up to the largest of `lengths` tokens.
 
-    `slots` is the size of the cache: the budget and what a padded insertion may reach beyond it.
+    `look_tokens` is what a padded insertion may reach beyond a length.
     """
+    filled = [length + 1 for length in sorted(lengths)]  # slot 0 is the last prompt token
+    slots = tuple(length + look_tokens for length in filled)
     vocab_size = model.config.text.vocab_size
     constants = {
         "allowed": jnp.asarray(allowed_tokens(tokenizer, vocab_size)),
@@ -70,16 +76,20 @@ def make_programs(
 
     def start(last_token, last_position, active):
         return decode.start(
-            model.config, last_token, last_position, episodes, slots, active, model.dtype
+            model.config, last_token, last_position, episodes, slots[0], active, model.dtype
         )
 
-    run = functools.partial(decode.decode_until_stopped, model, sampling_config, budget)
+    run = functools.partial(
+        decode.decode_until_stopped, model, sampling_config, filled[-1], spare=look_tokens
+    )
     append = functools.partial(decode.append, model)
     return Programs(
+        slots=slots,
         encode=jax.jit(encode),
         prefill=jax.jit(prefill),
         start=jax.jit(start),
         keys=jax.jit(functools.partial(sampling.row_keys, episodes=episodes)),
         decode=jax.jit(functools.partial(run, **constants), donate_argnums=2),
         append=jax.jit(append, donate_argnums=2),
+        grow=tuple(jax.jit(functools.partial(decode.grow, larger)) for larger in slots[1:]),
     )

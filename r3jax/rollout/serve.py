@@ -4,6 +4,7 @@ Everything here is on the host, between two calls of the decode program.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,13 +48,25 @@ class Snapshot:
 
 def read(state: DecodeState) -> Snapshot:
     """Fetches what serving needs from the device; the tokens only if a row waits."""
-    status = np.asarray(jax.device_get(state.status))
+    status, length = jax.device_get((state.status, state.length))
     waiting = tuple((int(b), int(g)) for b, g in np.argwhere(status == Status.BOX))
     if not waiting:
         nothing = np.zeros(0, np.int32)
-        return Snapshot(nothing, nothing, nothing, status, waiting)
-    fetched = jax.device_get((state.tokens, state.length, state.next_position))
-    return Snapshot(*fetched, status, waiting)
+        return Snapshot(nothing, length, nothing, status, waiting)
+    tokens, next_position = jax.device_get((state.tokens, state.next_position))
+    return Snapshot(tokens, length, next_position, status, waiting)
+
+
+def is_going_on(snapshot: Snapshot) -> bool:
+    """Whether a row decodes or waits."""
+    return bool(np.isin(snapshot.status, (Status.DECODING, Status.BOX)).any())
+
+
+def reach(snapshot: Snapshot, look_tokens: int) -> int:
+    """How many slots a row may need next: for an insertion where it waits, else for a token."""
+    more = np.where(snapshot.status == Status.BOX, look_tokens, 1)
+    going = np.isin(snapshot.status, (Status.DECODING, Status.BOX))
+    return int(np.where(going, snapshot.length + more, 0).max())
 
 
 def in_chunks(waiting: Sequence[Place], shapes: buckets.Buckets) -> Iterator[Sequence[Place]]:
@@ -63,8 +76,32 @@ def in_chunks(waiting: Sequence[Place], shapes: buckets.Buckets) -> Iterator[Seq
         yield waiting[begin : begin + size]
 
 
-def check_look_tokens(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets) -> None:
-    """Raises ValueError where the longest insertion exceeds `look_tokens`."""
+def check_buckets(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets) -> None:
+    """Raises ValueError where something that a model can ask for would fit no bucket."""
+    _check_look_tokens(tokenizer, form, shapes)
+    most = max(bucket.rows for bucket in shapes.crops)
+    windows, slots = _largest_crop(form.look_rules)
+    if not any(b.rows == most and b.windows >= windows and b.slots >= slots for b in shapes.crops):
+        raise ValueError(
+            f"buckets.crops must have one of {most} rows (the most) with at least {windows} "
+            f"windows of {slots} slots, what the largest and the thinnest crop take under the look "
+            "rules: raise it, or lower the crop's max_pixels or max_aspect"
+        )
+
+
+def _largest_crop(rules: looks.LookRules) -> tuple[int, int]:
+    """The most windows, and the most slots of a window, that a crop can take."""
+    tokens, shapes = rules.crop.max_pixels // FACTOR**2, []
+    for short in range(1, math.isqrt(tokens) + 1):
+        # Sides rounded to whole tokens can be twice as far apart as those of the box.
+        long = min(tokens // short, int(2 * rules.max_aspect * short))
+        shapes += [patches.window_shape(short, long), patches.window_shape(long, short)]
+    return max(windows for windows, _ in shapes), max(slots for _, slots in shapes)
+
+
+def _check_look_tokens(
+    tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets
+) -> None:
     failed = [o for o in LookOutcome if o not in (LookOutcome.OK, LookOutcome.TOO_MANY)]
     messages = {o: len(chat.failed_look_tokens(o, tokenizer)[0]) for o in failed}
     messages["crop"] = form.look_rules.crop.max_pixels // FACTOR**2 + 2

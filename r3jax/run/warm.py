@@ -23,7 +23,9 @@ def compile_rollout(eng: Engine, params) -> None:
     run, shapes = eng.programs, eng.buckets
     groups, episodes = eng.config.questions, eng.config.episodes
     row = np.zeros(groups, np.int32)
-    state = compile_for(run.start, row, row, np.zeros(groups, bool))
+    states = [compile_for(run.start, row, row, np.zeros(groups, bool))]
+    for grow in run.grow:
+        states.append(compile_for(grow, states[-1]))
     keys = compile_for(run.keys, 0, 0, row)
     insertion = serve.nothing((groups, episodes), shapes.look_tokens)
     crops = [
@@ -33,9 +35,10 @@ def compile_rollout(eng: Engine, params) -> None:
         features = compile_for(run.encode, params, batches.empty_images(bucket))
         prompt = batches.empty_prompts(groups, tokens)
         prefix = compile_for(run.prefill, params, prompt, features)
-        compile_for(run.decode, params, prefix, state, keys)
-        for crop_features in crops:
-            compile_for(run.append, params, prefix, state, insertion, crop_features)
+        for state in states:
+            compile_for(run.decode, params, prefix, state, keys)
+            for crop_features in crops:
+                compile_for(run.append, params, prefix, state, insertion, crop_features)
 
 
 def empty_updates(shapes: Buckets, groups: int, episodes: int) -> Iterator[UpdateBatch]:

@@ -25,6 +25,11 @@ def draw(seed, *shape):
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
 
 
+def heads_first(x):
+    """[..., tokens, heads, H] as keys and values are given."""
+    return jnp.swapaxes(x, -3, -2)
+
+
 # B, G, T, P, K, N: every size differs from the others, so that no two axes can be confused.
 SHAPES = [(2, 3, 5, 7, 2, 4), (1, 1, 1, 4, 1, 3), (3, 1, 2, 1, 3, 3), (2, 2, 3, 0, 1, 2)]
 H = 4
@@ -45,7 +50,8 @@ def test_attention_over_prefix_and_suffix_is_attention_over_both(shape, seen, se
     prefix = draw(seed + 3, B, P, K, H), draw(seed + 4, B, P, K, H), rng.rand(B, P) < seen
     mask = np.broadcast_to(np.tril(np.ones((T, T), bool)), (B, G, T, T))
     mask = mask & ((rng.rand(B, G, 1, T) < seen) | np.eye(T, dtype=bool))  # each sees itself
-    found = attend_group(q, k, v, mask, *(prefix if P else ()))
+    past = attention.Past(heads_first(prefix[0]), heads_first(prefix[1]), prefix[2])
+    found = attend_group(q, heads_first(k), heads_first(v), mask, past if P else None)
     for b, g in np.ndindex(B, G):
         expected = plain(
             q[b, g],
@@ -56,6 +62,18 @@ def test_attention_over_prefix_and_suffix_is_attention_over_both(shape, seen, se
         np.testing.assert_allclose(found[b, g], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_keys_in_a_cache_count_as_keys_among_the_new_tokens():
+    B, G, T, S, N, K = 2, 3, 2, 6, 4, 2
+    q = draw(0, B, G, T, N, H)
+    k, v = draw(1, B, G, K, S + T, H), draw(2, B, G, K, S + T, H)
+    filled = np.arange(S) < np.array([[0, 1, 6], [3, 2, 5]])[..., None]
+    causal = np.broadcast_to(np.tril(np.ones((T, T), bool)), (B, G, T, T))
+    cache = attention.Past(k[..., :S, :], v[..., :S, :], filled)
+    found = attend_group(q, k[..., S:, :], v[..., S:, :], causal, None, cache)
+    seen = np.concatenate([np.broadcast_to(filled[:, :, None], (B, G, T, S)), causal], axis=-1)
+    np.testing.assert_allclose(found, attend_group(q, k, v, seen), rtol=1e-5, atol=1e-6)
+
+
 def test_gradients_through_two_parts_equal_those_through_one():
     B, G, T, P, N, K = 1, 2, 3, 5, 4, 2
     q, k, v = draw(0, B, G, T, N, H), draw(1, B, G, T, K, H), draw(2, B, G, T, K, H)
@@ -64,12 +82,14 @@ def test_gradients_through_two_parts_equal_those_through_one():
     mask = np.broadcast_to(np.tril(np.ones((T, T), bool)), (B, G, T, T))
 
     def two_parts(q, k, v, pk, pv):
-        return (attention.attend_group(q, k, v, mask, pk, pv, prefix_mask) * cotangent).sum()
+        past = attention.Past(heads_first(pk), heads_first(pv), prefix_mask)
+        found = attention.attend_group(q, heads_first(k), heads_first(v), mask, past)
+        return (found * cotangent).sum()
 
     def one_part(q, k, v, pk, pv):
         def all_keys(prefix, own):
             shared = jnp.broadcast_to(prefix[:, None], (B, G, *prefix.shape[1:]))
-            return jnp.concatenate([shared, own], axis=2)
+            return heads_first(jnp.concatenate([shared, own], axis=2))
 
         seen = np.broadcast_to(prefix_mask[:, None, None], (B, G, T, P))
         both = np.concatenate([seen, mask], axis=-1)

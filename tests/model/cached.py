@@ -36,9 +36,11 @@ def _append(model, params, chunk, prefix, cache):
 
     def run(m):
         x = m.embed(tokens, feature_index, features)
-        hidden, after = m.decode(x, position, prefix=prefix, cache=cache, start=start)
+        hidden, new = m.decode(x, position, prefix=prefix, cache=cache, start=start)
         last = jnp.maximum(lengths - 1, 0)[..., None, None]
-        return m.logits(jnp.take_along_axis(hidden, last, axis=2)[:, :, 0]), after
+        return m.logits(jnp.take_along_axis(hidden, last, axis=2)[:, :, 0]), text.append(
+            cache, new, start
+        )
 
     return model.apply({"params": params}, method=run)
 

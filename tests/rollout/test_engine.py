@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from r3jax import buckets
+from r3jax import buckets, patches
 from r3jax.compiles import CompileCounter
 from r3jax.data import frames, looks
 from r3jax.records import LookOutcome, Source, Stop
@@ -105,11 +107,41 @@ def test_look_tokens_too_small_for_a_message_or_a_crop_are_named():
         r"what follows a box \(crop\) can have 66 tokens: raise it, or lower the crop's max_pixels"
     )
     with pytest.raises(ValueError, match=words):
-        serve.check_look_tokens(tiny.tk(), form, tiny.BUCKETS)
+        serve.check_buckets(tiny.tk(), form, tiny.BUCKETS)
 
 
-def test_a_crop_that_fits_no_bucket_is_named():
-    tiny_crops = dataclasses.replace(tiny.BUCKETS, crops=(buckets.ImageBucket(6, 1, 16),))
-    eng = dataclasses.replace(rolled.shared_engine(), buckets=tiny_crops)
-    with pytest.raises(ValueError, match=r"crops of a rollout: \d+ images .* fit no bucket"):
-        collect(eng, tiny.questions()[4:5], first=4)
+def test_buckets_that_the_largest_or_the_thinnest_crop_would_not_fit_are_refused_at_the_start():
+    few_slots = dataclasses.replace(tiny.BUCKETS, crops=(buckets.ImageBucket(6, 1, 16),))
+    with pytest.raises(ValueError, match=r"6 rows .* with at least 1 windows of 36 slots"):
+        tiny.make_engine(shapes=few_slots)
+    thin = dataclasses.replace(tiny.FORM.look_rules, max_aspect=3.0)
+    form = dataclasses.replace(tiny.FORM, look_rules=thin)
+    with pytest.raises(ValueError, match=r"24 rows .* with at least 2 windows of 36 slots"):
+        serve.check_buckets(tiny.tk(), form, tiny.BUCKETS)
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(4, 40), st.floats(1, 5))
+@settings(max_examples=300, deadline=None)
+def test_no_crop_takes_more_than_the_largest_by_the_rules(height, width, tokens, aspect):
+    rules = looks.LookRules(frames.PixelBounds.of_tokens(4, tokens), max_aspect=aspect)
+    frame = frames.Frame.fit(2000, 2000, frames.PixelBounds.of_tokens(4, 5102))
+    if looks.check_box((0, 0, width, height), frame, (), rules) is not LookOutcome.OK:
+        return
+    plan = frames.plan_crop(frame, frame.to_original((0, 0, width, height)), rules.crop)
+    windows, slots = patches.window_shape(plan.height // 28, plan.width // 28)
+    most_windows, most_slots = serve._largest_crop(rules)
+    assert windows <= most_windows and slots <= most_slots
+
+
+def test_episodes_that_outgrow_their_slots_go_on_as_if_there_had_been_room():
+    """Shapes so small that rows grow while they write, while they look, and one after the other."""
+    steps = dataclasses.replace(
+        tiny.BUCKETS,
+        suffix_tokens=(12, 30, 44, 80, 128),
+        crops=(buckets.ImageBucket(2, 1, 36), *tiny.BUCKETS.crops[1:]),
+    )
+    eng = tiny.make_engine(size=4, episodes=3, shapes=steps)
+    assert max(len(e.tokens) for group in rolled.groups()[:4] for e in group.episodes) > 80
+    for group, whole in zip(collect(eng, tiny.questions()[:4]), rolled.groups()):
+        for found, expected in zip(group.episodes, whole.episodes):
+            rolled.assert_same_episode(found, expected)
