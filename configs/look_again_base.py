@@ -11,6 +11,7 @@ import ml_collections
 
 IMAGE_TOKENS = 16  # of the largest image, 112x112 pixels
 CROP_TOKENS = 4  # of the largest crop, 56x56 pixels
+SEEING, POINTING, FINDING, BOXES, ALL = 900, 350, 500, 1500, 150  # steps of the stages
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -43,17 +44,32 @@ def get_config() -> ml_collections.ConfigDict:
                 },
             },
             "plan": {"pictures": 24, "per_picture": 4, "prints": 48, "pool": 8000},
-            # Seeing comes first and alone: a decoder that is taught before places carry the words
-            # that name them settles on a random place, and stays there.
+            # Seeing comes first and alone, then pointing: a decoder that is taught sentences before
+            # places carry the words that name them, or before it can find a place from a word,
+            # settles on a random place, and stays there.
             "stages": (
-                {"steps": 800, "tasks": {"where": 1.0}, "scenes": 0.0, "prints": 0.0},
-                {"steps": 700, "tasks": {"where": 1.0}, "prints": 0.3, "dense": 0.5},
-                {"steps": 900, "tasks": {"where": 1.0, "locate": 3.0}, "dense": 0.5},
-                {"steps": 100, "tasks": {"name": 1.0, "caption": 1.0, "locate": 2.0}},
+                {"steps": SEEING, "tasks": {"point": 1.0}, "scenes": 0.0, "prints": 0.0},
+                {"steps": POINTING, "tasks": {"point": 1.0}, "prints": 0.3, "dense": 0.5},
+                {
+                    "steps": FINDING,
+                    "tasks": {"point": 0.3, "where": 1.0},
+                    "prints": 0.3,
+                    "dense": 0.5,
+                },
+                {
+                    "steps": BOXES,
+                    "tasks": {"point": 0.2, "where": 0.5, "locate": 2.0, "both": 1.0},
+                    "dense": 0.3,
+                },
+                {
+                    "steps": ALL,
+                    "tasks": {"name": 2.0, "caption": 1.0, "locate": 3.0, "both": 2.0},
+                    "dense": 0.3,
+                },
             ),
             "scene_buckets": {
-                "prompt_tokens": (44,),
-                "suffix_tokens": (20, 40, 208),
+                "prompt_tokens": (48,),
+                "suffix_tokens": (8, 20, 40, 80, 208),
                 "look_tokens": 16,
                 "images": ({"rows": 24, "windows": 1, "slots": 4 * IMAGE_TOKENS},),
                 "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),
@@ -69,7 +85,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "learning_rate": 2e-3,
                 "schedule": "cosine",
                 "warmup_steps": 50,
-                "total_steps": 2500,
+                "total_steps": SEEING + POINTING + FINDING + BOXES + ALL,
                 "final_fraction": 0.05,
                 "weight_decay": 0.01,
                 "frozen": (),

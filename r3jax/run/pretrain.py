@@ -1,6 +1,6 @@
 """Pre-training a tiny model from nothing on perception: the look-again world's Qwen2.5-VL.
 
-    pictures -> lessons (name, where, locate, caption, read) + dense labels -> pretrain_step
+    pictures -> lessons (name, where, locate, both, caption, read) + dense labels -> pretrain_step
 
 The stages follow each other in one optimizer: seeing first and alone, then finding, then boxes.
 """
@@ -64,6 +64,7 @@ class PretrainConfig:
     valid_every: int = 250
     logit_chunk: int = 8192
     checkpoint: CheckpointConfig = CheckpointConfig()
+    tensorboard: bool = False
 
     @property
     def steps(self) -> int:
@@ -90,14 +91,16 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
     iterator = _batches(config, teacher)
     valid = _valid_batches(config, start)
     state = init_state(params, optimizer)
-    with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
+    session = Session(workdir, title, config, state, iterator, SHOWN)
+    with session as run:
         state = run.state
         for step in range(run.start, config.steps):
             weights = _weights(_stage(config.stages, step))
             state, stats = step_fn(state, next(iterator), weights, words, allowed)
             stats = jax.device_get(stats)
             if (step + 1) % config.valid_every == 0:
-                stats |= _validate(losses_fn, state.params, valid, weights, words, allowed)
+                everything = update.Weights(*np.ones(3, np.float32))
+                stats |= _validate(losses_fn, state.params, valid, everything, words, allowed)
                 run.progress.note(_line(step, stats))
             run.record(step, stats, {})
             run.save_if_due(step, state)
@@ -182,18 +185,27 @@ def _place_named(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> 
     return named
 
 
-def _valid_batches(config: PretrainConfig, start) -> list[update.PretrainBatch]:
-    """Held-out lessons of the last stage, from pictures with other fonts and layouts."""
-    plan = dataclasses.replace(config.plan, pool=200)
+def _valid_batches(config: PretrainConfig, start) -> dict[str, list[update.PretrainBatch]]:
+    """Held-out lessons of every task, from pictures with other fonts and layouts."""
+    plan = dataclasses.replace(config.plan, pool=400)
     teacher = lessons.Teacher(plan, start.tokenizer, start.form, split="test")
-    return [_pack(config, teacher, i, config.stages[-1].tasks) for i in range(4)]
+    tasks = sorted({task for stage in config.stages for task in stage.tasks})
+    return {task: [_pack(config, teacher, i, {task: 1.0}) for i in range(3)] for task in tasks}
 
 
 def _validate(losses_fn, params, batches, *constants) -> dict[str, float]:
-    found = jax.device_get([losses_fn(params, b, *constants)[1] for b in batches])
-    return {f"valid/{name}": float(np.mean([f[name] for f in found])) for name in found[0]}
+    """Share of held-out answers that are right, of each task, and the dense heads' accuracies."""
+    stats, dense_heads = {}, []
+    for task, asked in batches.items():
+        found = jax.device_get([losses_fn(params, batch, *constants)[1] for batch in asked])
+        stats[f"valid/exact/{task}"] = float(np.mean([f["exact/scenes"] for f in found]))
+        dense_heads += found
+    for name in dense_heads[0]:
+        if name.startswith(("dense/", "exact/prints")):
+            stats[f"valid/{name}"] = float(np.mean([f[name] for f in dense_heads]))
+    return stats
 
 
 def _line(step: int, stats: Mapping[str, float]) -> str:
-    held_out = {k: v for k, v in stats.items() if k.startswith(("valid/exact", "valid/dense"))}
+    held_out = {k: v for k, v in stats.items() if k.startswith("valid/")}
     return f"step {step + 1}: " + "  ".join(f"{k} {v:.3f}" for k, v in held_out.items())

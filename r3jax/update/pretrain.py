@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from r3jax.arrays import Array
+from r3jax.arrays import Array, Float
 from r3jax.model.qwen import Qwen25VL
 from r3jax.update import dense, forward, objective
 from r3jax.update.state import TrainState
@@ -78,20 +78,15 @@ def losses(
     for name, part in (("scenes", batch.scenes), ("prints", batch.prints)):
         features = model.apply({"params": params[MODEL]}, part.images, method="encode")
         tables.append(features)
-        scores = forward.score_tokens(
-            model,
-            params[MODEL],
-            part.prompt,
-            part.suffix,
+        # A stage that teaches only the vision tower does not pay for the decoder.
+        parts[name], parts[f"exact/{name}"] = jax.lax.cond(
+            getattr(weights, name) > 0,
+            lambda features, part=part: _text(
+                model, config, params[MODEL], part, features, allowed
+            ),
+            lambda _: (jnp.zeros(()), jnp.zeros(())),
             features,
-            allowed,
-            config.temperature,
-            config.logit_chunk,
         )
-        trained = part.suffix.trained
-        parts[name] = objective.token_mean(-scores.logp, trained, part.counted)
-        certain = jnp.where(trained, scores.logp > jnp.log(0.5), True).all(-1)
-        parts[f"exact/{name}"] = certain.mean()
     labels = jax.tree.map(
         lambda *parts: jnp.concatenate(parts), dict(batch.scene_labels), dict(batch.print_labels)
     )
@@ -106,3 +101,27 @@ def losses(
         + weights.dense * parts["dense"]
     )
     return total, {"loss": total, **parts, **accuracies}
+
+
+def _text(
+    model: Qwen25VL,
+    config: ForwardConfig,
+    params: dict,
+    batch: UpdateBatch,
+    features: Float[Array, "F D"],
+    allowed: Array,
+) -> tuple[Array, Array]:
+    """The loss of the answers, and the share of them that greedy decoding gives."""
+    scores = forward.score_tokens(
+        model,
+        params,
+        batch.prompt,
+        batch.suffix,
+        features,
+        allowed,
+        config.temperature,
+        config.logit_chunk,
+    )
+    trained = batch.suffix.trained
+    certain = jnp.where(trained, scores.logp > jnp.log(0.5), True).all(-1)
+    return objective.token_mean(-scores.logp, trained, batch.counted), certain.mean()

@@ -64,7 +64,7 @@ def test_a_run_gives_a_model_that_can_be_asked_and_goes_on_where_it_stopped(tmp_
     model = pretrained.load(whole)
     assert model.form == config.form and model.config.tie_word_embeddings
     lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 4 and '"valid/exact/scenes"' in lines[1]
+    assert len(lines) == 4 and '"valid/exact/where"' in lines[1]
     pretrain.run(settings(steps=2 + 1), tmp_path / "parts")
     pretrain.run(config, tmp_path / "parts")
     assert (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines() == lines

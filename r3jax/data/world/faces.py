@@ -1,7 +1,7 @@
 """Fonts of the world: a face is a set of strokes with a width, a weight and a slant.
 
 Training and validation use `TRAIN_FACES`, the held-out test split `TEST_FACES`: other
-combinations of slant, width and weight, and one face with other shapes of 1, 4, 7 and 9.
+combinations of slant, width, weight and shapes of digits.
 """
 
 import dataclasses
@@ -34,13 +34,16 @@ TRAIN_FACES = (
     Face("wide", width=0.78),
     Face("narrow", width=0.5),
     Face("segment", width=0.58, glyphs=strokes.segments),
+    Face("footed", width=0.64, glyphs=strokes.alternate),
+    Face("footed bold", width=0.7, weight=0.18, glyphs=strokes.alternate),
+    Face("slanted bold", width=0.66, weight=0.17, slant=0.1),
 )
 TEST_FACES = (
     Face("wide bold", width=0.76, weight=0.18),
     Face("narrow slanted", width=0.52, slant=0.14),
     Face("back slanted", slant=-0.14),
     Face("wide thin", width=0.72, weight=0.115, slant=0.08),
-    Face("alternate", width=0.64, glyphs=strokes.alternate),
+    Face("footed slanted", width=0.6, weight=0.13, slant=0.12, glyphs=strokes.alternate),
 )
 
 

@@ -11,8 +11,8 @@ from r3jax.data import chat, frames, images, traces
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.data.world import generate, pretrain
 from r3jax.data.world.places import COLOURS, LETTERS, Sample, lattice_of
+from r3jax.data.world.pretrain import WORDS
 from r3jax.data.world.shapes import SHAPES
-from r3jax.data.world.wording import ORDINALS
 from r3jax.records import Episode, Prompt, Question
 
 MOST_CELLS = 4  # rows or columns of the largest picture
@@ -27,9 +27,6 @@ CLASSES: Mapping[str, int] = {
     "units": 1 + 10,
 }
 """Values of each dense attribute, 0 for nothing; digits, rows and columns count from 1."""
-
-WORDS: tuple[str, ...] = (*COLOURS, *SHAPES, *LETTERS, *ORDINALS, "last", "tallest", "shortest")
-"""Words that name places; each is one token after a space."""
 
 NO_LABEL = -1
 
@@ -73,15 +70,19 @@ class Teacher:
     split: str = "train"
 
     def draw(self, step: int, tasks: Mapping[str, float]) -> tuple[list[Lesson], list[Lesson]]:
-        """Lessons about scenes, and about small print, of one step."""
+        """Lessons about scenes, all of one task, and about small print, of one step.
+
+        Answers of one task are about as long as each other: a mix would pad all to the longest.
+        """
         rng = np.random.default_rng([self.plan.seed, generate.SPLITS.index(self.split), step])
-        names, shares = list(tasks), np.array(list(tasks.values()), np.float64)
+        shares = np.array(list(tasks.values()), np.float64)
+        name = str(rng.choice(list(tasks), p=shares / shares.sum()))
         scenes, prints = [], []
         for number in rng.integers(self.plan.pool, size=self.plan.pictures):
             sample, shown, frame = self._picture(int(number))
-            for name in rng.choice(names, size=self.plan.per_picture, p=shares / shares.sum()):
-                task = _ask(rng, str(name), sample, frame)
-                labels, named = scene_labels(sample), scene_words(sample)
+            labels, named = scene_labels(sample), scene_words(sample)
+            for _ in range(self.plan.per_picture):
+                task = _ask(rng, name, sample, frame)
                 scenes.append(self._lesson(task, shown, labels, named))
         for number in rng.integers(self.plan.pool, size=self.plan.prints):
             sample, _, frame = self._picture(int(number))
@@ -134,7 +135,12 @@ def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Fram
         return pretrain.locate(rng, sample, frame)
     if name == "where":
         return pretrain.where(rng, sample)
-    raise ValueError(f"there is no lesson {name!r}: expected name, where, locate or caption")
+    if name == "both":
+        return pretrain.both(rng, sample, frame)
+    if name == "point":
+        return pretrain.point(rng, sample)
+    names = "point, where, locate, both, name or caption"
+    raise ValueError(f"there is no lesson {name!r}: expected {names}")
 
 
 def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:
@@ -152,15 +158,11 @@ def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:
 
 
 def scene_words(sample: Sample) -> np.ndarray:
-    """Which of WORDS name the place at each token of a scene, int8 [tokens, W].
-
-    Words for where a place is ("top left", "row 2") are left out: they name cells, not things.
-    """
+    """Which of WORDS name the place at each token of a scene, int8 [tokens, W]."""
     rows, columns = lattice_of(sample.image)
     named = np.zeros((rows, columns, len(WORDS)), np.int8)
     for place in sample.places:
-        names = [name for kind, name in place.words.items() if kind not in ("cell", "position")]
-        used = {word for name in names for word in name.split()}
+        used = pretrain.words_for(place)
         named[place.row - 1, place.column - 1] = [word in used for word in WORDS]
     return named.reshape(rows * columns, len(WORDS))
 

@@ -1,4 +1,4 @@
-"""Perception tasks for the base model: caption, locate, read and name, and dense labels.
+"""Perception tasks for the base model, from pointing to captions, and dense labels.
 
 Boxes in the answers are whole pixels of the image as the model sees it (`frame`).
 """
@@ -9,8 +9,12 @@ import numpy as np
 
 from r3jax.data import frames, images
 from r3jax.data.world.places import COLOURS, LETTERS, Place, Sample, lattice_of
-from r3jax.data.world.questions import box_text, tell_cell
+from r3jax.data.world.questions import WHERE, box_text, draw_kind, tell_cell
 from r3jax.data.world.shapes import SHAPES
+from r3jax.data.world.wording import ORDINALS
+
+WORDS: tuple[str, ...] = (*COLOURS, *SHAPES, *LETTERS, *ORDINALS, "last", "tallest", "shortest")
+"""Words that name things; each is one token after a space."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,39 @@ def where(rng: np.random.Generator, sample: Sample) -> Task:
     return Task(sample.image, f"In which cell is {place.words[kind]}?", tell_cell(place, kind))
 
 
+def point(rng: np.random.Generator, sample: Sample) -> Task:
+    """The row and column of one place straight after a word that names it.
+
+    No lesson is nearer to seeing: from the word itself a decoder finds the place that carries it.
+    What is asked for in whole sentences rests on this.
+    """
+    place = sample.places[rng.integers(len(sample.places))]
+    word = str(rng.choice(sorted(words_for(place))))
+    return Task(sample.image, f"Point at the {word}.", f"the {word}{place.row},{place.column}")
+
+
+def words_for(place: Place) -> frozenset[str]:
+    """Which of WORDS name a place; words for where it is ("top left", "row 2") are none."""
+    return frozenset(
+        word
+        for kind, name in place.words.items()
+        if kind not in WHERE
+        for word in name.split()
+        if word in WORDS
+    )
+
+
+def both(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
+    """Where two places are, one after the other as they are asked for."""
+    first, second = rng.permutation(len(sample.places))[:2]
+    names, answers = [], []
+    for place in (sample.places[first], sample.places[second]):
+        kind = draw_kind(rng, place)
+        names.append(place.words[kind])
+        answers.append(f"{tell_cell(place, kind)} {_box(place, frame)}")
+    return Task(sample.image, f"Where are {names[0]} and {names[1]}?", " ".join(answers))
+
+
 def _called(rng: np.random.Generator, sample: Sample) -> tuple[Place, str]:
     """A place, and the kind of name that it is called by."""
     place = sample.places[rng.integers(len(sample.places))]
@@ -71,7 +108,7 @@ def sentences(sample: Sample) -> list[str]:
     frame = frames.Frame(*sample.image.shape[:2], *sample.image.shape[:2])
     rng = np.random.default_rng(0)
     tasks = [caption(sample, frame), locate(rng, sample, frame), where(rng, sample)]
-    tasks.append(name(rng, sample))
+    tasks += [both(rng, sample, frame), name(rng, sample), point(rng, sample)]
     return [text for task in tasks for text in (task.prompt, task.answer)] + ["Read the number."]
 
 

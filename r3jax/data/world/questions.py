@@ -10,7 +10,7 @@ from r3jax.data.world.wording import start_sentence
 from r3jax.records import Box
 
 # Names that already say where a place is: the rationale calls it by its title instead.
-_WHERE = ("cell", "position")
+WHERE = ("cell", "position")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ def ask_one(rng: np.random.Generator, picture: Picture, target: int) -> Asked:
 def ask_two(rng: np.random.Generator, picture: Picture, targets: tuple[int, int]) -> Asked:
     """A question that needs a look at two places: which number is larger, or their sum."""
     first, second = (picture.places[target] for target in targets)
-    kinds = [_draw_kind(rng, place) for place in (first, second)]
+    kinds = [draw_kind(rng, place) for place in (first, second)]
     names = [place.words[kind] for place, kind in zip((first, second), kinds)]
     a, b = first.number, second.number
     if rng.random() < 0.5:
@@ -66,7 +66,7 @@ def locate(place: Place, kind: str) -> str:
 
 def tell_cell(place: Place, kind: str) -> str:
     """The sentence that says in which cell a place is that was asked for by a `kind` of name."""
-    name = f"the {place.title}" if kind in _WHERE else place.words[kind]
+    name = f"the {place.title}" if kind in WHERE else place.words[kind]
     return f"{start_sentence(name)} is in row {place.row}, column {place.column}."
 
 
@@ -79,6 +79,6 @@ def box_text(box: Box) -> str:
     return json.dumps({"bbox_2d": [round(value) for value in box]})
 
 
-def _draw_kind(rng: np.random.Generator, place: Place) -> str:
+def draw_kind(rng: np.random.Generator, place: Place) -> str:
     """A kind of name for one of two places; short ones only."""
-    return str(rng.choice([kind for kind in place.words if kind not in _WHERE]))
+    return str(rng.choice([kind for kind in place.words if kind not in WHERE]))
