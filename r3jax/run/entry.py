@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from absl import logging
 
+from r3jax import host
 from r3jax.run.session import NonFiniteError
 
 
@@ -14,6 +15,7 @@ def call(name: str, function: Callable[[], None]) -> int:
     An error that r3jax raises about its input, and a file that cannot be read or written, are
     printed to stderr without traceback (exit code 1). Everything else is a bug and keeps its own.
     """
+    host.keep_freed_memory()
     logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
     try:
         function()
