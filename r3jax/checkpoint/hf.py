@@ -91,12 +91,14 @@ def save_hf(
     dtype: str = SAME,
     extras: HFExtras | None = None,
     max_shard_bytes: int = safetensors_io.DEFAULT_SHARD_BYTES,
+    beside: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a directory in the released layout: flat config.json, released key names.
 
     `carry_from` is a directory whose tokenizer, processor, template and generation files go along
-    byte for byte; its config.json gives `extras` unless they are passed. The directory appears as
-    a whole or not at all; one that held a model before is replaced.
+    byte for byte; its config.json gives `extras` unless they are passed. `beside` are more files,
+    names and texts, instead of those carried. The directory appears as a whole or not at all; one
+    that held a model before is replaced.
 
     Raises: CheckpointError when parameters do not match `config`, or when writing fails.
     """
@@ -105,12 +107,14 @@ def save_hf(
         extras = hf_config.read_config(Path(carry_from))[1] if has_config else HFExtras()
     leaves = _matching_leaves(config, params)
     tensors = [_pending(place, leaves[place.path], dtype) for place in hf_table.places(config)]
-    name = {kind: name for name, kind in DTYPES.items()}[tensors[0].dtype]
-    released = hf_config.released_config(config, dataclasses.replace(extras, dtype=name))
+    dtype = {kind: name for name, kind in DTYPES.items()}[tensors[0].dtype]
+    released = hf_config.released_config(config, dataclasses.replace(extras, dtype=dtype))
     with directories.replaced(Path(directory), mark="config.json") as partial:
         (partial / "config.json").write_text(json.dumps(released, indent=2) + "\n")
         if carry_from is not None:
             carry(Path(carry_from), partial)
+        for name, text in (beside or {}).items():
+            (partial / name).write_text(text, "utf-8")
         safetensors_io.write_model(partial, tensors, max_shard_bytes)
 
 

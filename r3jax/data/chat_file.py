@@ -18,9 +18,13 @@ def save_chat(chat: ChatFormat, directory: str | pathlib.Path) -> pathlib.Path:
     """Write the chat format into a model directory; returns the file's path."""
     path = pathlib.Path(directory) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(chat), indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", "utf-8")
+    path.write_text(to_text(chat), "utf-8")
     return path
+
+
+def to_text(chat: ChatFormat) -> str:
+    """What the file says of a chat format."""
+    return json.dumps(dataclasses.asdict(chat), indent=2, ensure_ascii=False) + "\n"
 
 
 def load_chat(directory: str | pathlib.Path) -> ChatFormat:

@@ -9,7 +9,7 @@ Every stage is done once: a run that was stopped goes on where it was.
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from r3jax.buckets import Buckets
 from r3jax.data import vlir
 from r3jax.data.world import files, generate, noise
 from r3jax.evaluate import look_again
+from r3jax.records import Question
 from r3jax.rollout import engine
 from r3jax.run import evaluate, pretrained, rgrpo, sft, showcase
 
@@ -104,7 +105,7 @@ def evaluate_all(config: LookAgainConfig, models: Mapping[str, str | Path], test
     loaded = {name: pretrained.load(path) for name, path in models.items()}
     start = loaded["rgrpo"]
     questions = list(evaluate.Questions(rows, start.form))
-    shuffled = _shuffle(questions, config.seed)
+    shuffled = shuffle_questions(rows, questions, config.seed)
     results: dict = {"chance": dict.fromkeys(MODES, look_again.chance(rows))}
     for mode, temperature in MODES.items():
         eng = evaluate.make_engine(start, config.eval_buckets, temperature, config.eval_batch)
@@ -119,16 +120,23 @@ def evaluate_all(config: LookAgainConfig, models: Mapping[str, str | Path], test
     return results
 
 
-def _shuffle(questions: list, seed: int) -> list:
-    """Each image with the question of another image of its family, and its own answers' key.
+def shuffle_questions(
+    rows: Sequence[vlir.RlRow], questions: list[Question], seed: int
+) -> list[Question]:
+    """Each image with the questions of another image of its family, and its own answers' key.
 
     The question asked is foreign; right is what the image's own question asks for. Whoever still
-    answers rightly did not need the question.
+    answers rightly did not need the question. A family with a single image keeps its questions.
     """
     rng = np.random.default_rng(seed)
-    texts = [q.text for q in questions]
-    for family in sorted({q.source for q in questions}):
-        mine = [i for i, q in enumerate(questions) if q.source == family]
-        for i, j in zip(mine, rng.permutation(mine)):
-            texts[i] = questions[j].text
-    return [dataclasses.replace(q, text=text) for q, text in zip(questions, texts)]
+    families: dict[str, dict[Path, list[int]]] = {}
+    for number, row in enumerate(rows):
+        families.setdefault(row.source, {}).setdefault(row.image_path, []).append(number)
+    shuffled = list(questions)
+    for pictures in families.values():
+        order = [list(pictures.values())[i] for i in rng.permutation(len(pictures))]
+        for own, foreign in zip(order, order[1:] + order[:1]):
+            for turn, number in enumerate(own):
+                text = questions[foreign[turn % len(foreign)]].text
+                shuffled[number] = dataclasses.replace(questions[number], text=text)
+    return shuffled

@@ -92,8 +92,8 @@ def write(
     ids = learnt.ids
     write_processor(beside, form, ids)
     extras = HFExtras(ids.endoftext, ids.im_end, ids.endoftext, ids.vision_pad, "float32")
-    hf.save_hf(directory, config, params, carry_from=beside, extras=extras)
-    chat_file.save_chat(form, directory)
+    said = {chat_file.FILE_NAME: chat_file.to_text(form)}
+    hf.save_hf(directory, config, params, carry_from=beside, extras=extras, beside=said)
     return directory
 
 

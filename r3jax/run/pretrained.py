@@ -57,6 +57,6 @@ def carry(pretrained: Pretrained, workdir: str | Path) -> None:
 def save(pretrained: Pretrained, params, directory: str | Path) -> Path:
     """Writes `params` as a Hugging Face directory with the files of `pretrained` carried along."""
     directory = Path(directory)
-    hf.save_hf(directory, pretrained.config, params, carry_from=pretrained.directory)
-    chat_file.save_chat(pretrained.form, directory)
+    form = {chat_file.FILE_NAME: chat_file.to_text(pretrained.form)}
+    hf.save_hf(directory, pretrained.config, params, carry_from=pretrained.directory, beside=form)
     return directory

@@ -63,6 +63,7 @@ class RgrpoRunConfig:
     remat: str = "none"
     alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    tensorboard: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,8 @@ def run(
     )
     iterator = _questions(config, start)
     watch = Alarms(config.alarms)
-    with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
+    session = Session(workdir, title, config, state, iterator, SHOWN)
+    with session as run:
         state = run.state
         _compile(config, eng, learner, state)
         for step in range(run.start, config.steps):

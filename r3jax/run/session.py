@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import grain
 
@@ -27,6 +28,14 @@ class CheckpointConfig:
             raise ValueError(f"every and keep must be at least 1, found {self.every}, {self.keep}")
 
 
+class LoopConfig(Protocol):
+    """What a session reads of the config of a loop."""
+
+    steps: int
+    checkpoint: CheckpointConfig
+    tensorboard: bool
+
+
 class NonFiniteError(RuntimeError):
     """The loss or a gradient is no number: training stopped before anything was saved."""
 
@@ -41,24 +50,22 @@ class Session:
         self,
         workdir: str | Path,
         title: str,
-        steps: int,
-        checkpoint: CheckpointConfig,
+        config: LoopConfig,
         state: TrainState,
         iterator: grain.DatasetIterator,
         shown: Mapping[str, str],
-        tensorboard: bool = False,
     ):
-        self.workdir, self.steps, self.config = Path(workdir), steps, checkpoint
+        self.workdir, self.config = Path(workdir), config
         self.iterator = iterator
-        self.store = Store(self.workdir / "checkpoints", checkpoint.keep)
+        self.store = Store(self.workdir / "checkpoints", config.checkpoint.keep)
         self.state, self.start = state, 0
         if self.store.latest_step() is not None:
             restored = self.store.restore(None, state)
             self.state = restored.state
             self.iterator.set_state(restored.iterator_state)
             self.start = restored.meta["next_step"]
-        self.metrics = MetricsWriter(self.workdir, self.start, tensorboard)
-        self.progress = Progress(title, steps, shown, self.start)
+        self.metrics = MetricsWriter(self.workdir, self.start, config.tensorboard)
+        self.progress = Progress(title, config.steps, shown, self.start)
         self.compiles = CompileCounter()
         self._began = time.monotonic()
 
@@ -91,6 +98,6 @@ class Session:
     def save_if_due(self, step: int, state: TrainState) -> None:
         """Saves after `step` where the schedule says so, and after the last."""
         done = step + 1
-        if done % self.config.every and done != self.steps:
+        if done % self.config.checkpoint.every and done != self.config.steps:
             return
         self.store.save(done, state, self.iterator.get_state(), {"next_step": done})

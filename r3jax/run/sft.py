@@ -42,6 +42,7 @@ class SftConfig:
     logit_chunk: int = 2048
     remat: str = "none"
     checkpoint: CheckpointConfig = CheckpointConfig()
+    tensorboard: bool = False
 
 
 def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
@@ -63,7 +64,8 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
     held_out = _held_out(config, taught)
     loss_fn = jax.jit(functools.partial(_loss, model, forward))
     state = init_state(start.params, optimizer)
-    with Session(workdir, title, config.steps, config.checkpoint, state, iterator, SHOWN) as run:
+    session = Session(workdir, title, config, state, iterator, SHOWN)
+    with session as run:
         state = run.state
         for step in range(run.start, config.steps):
             batch = _pack(start, config.buckets, next(iterator))

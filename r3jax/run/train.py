@@ -21,7 +21,7 @@ KINDS: Mapping[str, tuple[type, Callable[[Any, Path], object]]] = {
 """What `config.kind` may be: the record that the config becomes, and the loop that it runs."""
 
 FILE_NAME = "config.json"
-MAY_CHANGE = ("checkpoint.", "alarms.")
+MAY_CHANGE = {"checkpoint", "alarms", "tensorboard"}
 """Fields that a resumed run may have otherwise: they change no number. Steps may grow."""
 
 
@@ -60,7 +60,7 @@ def keep_config(kind: str, record: Any, workdir: Path) -> None:
     """
     text = json.dumps({"kind": kind, **dataclasses.asdict(record)}, indent=2)
     path = workdir / FILE_NAME
-    if path.is_file() and any((workdir / "checkpoints").glob("*")):
+    if path.is_file() and any(workdir.glob("**/checkpoints/*")):
         _check_same(_read_kept(path), json.loads(text), workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")  # a kill in the middle leaves the old file
@@ -81,7 +81,7 @@ def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:
     changed = [
         name
         for name in sorted(old.keys() | new.keys())
-        if old.get(name, absent) != new.get(name, absent) and not name.startswith(MAY_CHANGE)
+        if old.get(name, absent) != new.get(name, absent) and not MAY_CHANGE & set(name.split("."))
     ]
     if new.get("steps", 0) > old.get("steps", 0):
         changed = [name for name in changed if name != "steps"]

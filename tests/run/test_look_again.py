@@ -11,10 +11,10 @@ import r3jax
 from configs import look_again as experiment_file
 from r3jax import config as config_lib
 from r3jax import metrics
-from r3jax.data import chat, looks
+from r3jax.data import chat, looks, vlir
 from r3jax.data.world import generate, pretrain
 from r3jax.records import LookOutcome
-from r3jax.run import experiment, newborn, rgrpo, train
+from r3jax.run import evaluate, experiment, look_again, newborn, rgrpo, train
 from r3jax.update import pack
 from tests.run import loops
 
@@ -128,6 +128,25 @@ def stamps(workdir) -> dict:
     """When each file was written; the config is written at every start."""
     files = (path for path in workdir.rglob("*") if path.is_file())
     return {path: path.stat().st_mtime_ns for path in files if path.name != train.FILE_NAME}
+
+
+def test_shuffled_questions_come_from_another_image_of_the_same_family(demonstration):
+    test = demonstration[1] / "data" / "test.json"
+    rows, _ = vlir.read_rl(test, test.parent)
+    # Two images of one family and one of another, which has none to exchange with.
+    rows = [r for r in rows if r.source in ("scene", "sign")]
+    scenes = [r for r in rows if r.source == "scene"]
+    rows = scenes + [r for r in rows if r.source == "sign"][:2]
+    questions = list(evaluate.Questions(rows, chat.ChatFormat()))
+    shuffled = look_again.shuffle_questions(rows, questions, seed=0)
+    images = {r.question: r.image_path for r in scenes}
+    assert len({r.image_path for r in scenes}) == 2 and len(images) == len(scenes)
+    for row, question, one in zip(rows, questions, shuffled):
+        assert (one.id, one.answer) == (question.id, question.answer)
+        if row.source == "scene":
+            assert images[one.text] != row.image_path
+        else:
+            assert one.text == question.text
 
 
 @pytest.mark.slow

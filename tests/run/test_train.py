@@ -121,6 +121,15 @@ def test_another_config_in_the_same_workdir_is_refused_by_field(launch, runs, tm
     assert "config.json is not JSON" in launch()[1]
 
 
+def test_another_config_is_refused_where_a_stage_of_the_run_has_saved_something(launch, tmp_path):
+    launch()
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (tmp_path / "run" / "rgrpo").mkdir()
+    checkpoints.rename(tmp_path / "run" / "rgrpo" / "checkpoints")
+    assert "config.seed was 0, is 1" in launch("--config.seed=1")[1]
+    assert launch("--config.tensorboard=true", "--config.checkpoint.every=9") == (0, "")
+
+
 def test_a_workdir_where_nothing_was_saved_yet_takes_another_config(launch, tmp_path, runs):
     launch()
     (tmp_path / "run" / "checkpoints" / "1").rmdir()
