@@ -6,6 +6,7 @@ any number of threads, goes on exactly where the run stopped.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from r3jax.data import chat, frames, traces, vlir
 from r3jax.data.tokenizer import Tokenizer
+from r3jax.patches import FACTOR
 from r3jax.records import Episode, Prompt, Question
 
 Item = TypeVar("Item")
@@ -86,11 +88,34 @@ def load_sft(row: vlir.SftRow, tokenizer: Tokenizer, form: chat.ChatFormat) -> S
 
 
 def episode_length(row: vlir.SftRow, tokenizer: Tokenizer, form: chat.ChatFormat) -> int:
-    """An upper bound of the row's episode in tokens, without opening its image."""
-    words = sum(len(tokenizer.encode(text)) for text in row.segments)
-    crop = form.look_rules.crop.max_pixels // frames.PixelBounds.of_tokens(1, 1).max_pixels + 2
-    # Boxes are rewritten for the current frame: none of the four numbers gets longer than 5 digits.
-    return words + row.num_crops * (crop + 4) + 1
+    """An upper bound of the row's episode in tokens, without opening its image.
+
+    Every box of the texts counts as long as it can become in an image under `form.image_bounds`.
+    """
+    words = 0
+    for place, text in enumerate(row.segments):
+        # What a crop follows ends at its box; white space kept there could merge into fewer tokens.
+        text = text.rstrip() if place < row.num_crops else text
+        longest = _lengthen_boxes(text, form.image_bounds)
+        # Boxes stay as they are where both frames agree, or where they are no four numbers.
+        words += max(len(tokenizer.encode(text)), len(tokenizer.encode(longest)))
+    crop = form.look_rules.crop.max_pixels // FACTOR**2 + 2
+    return words + row.num_crops * crop + 1
+
+
+def _lengthen_boxes(text: str, bounds: frames.PixelBounds) -> str:
+    """The text with its boxes rewritten as for an image in which every number is the longest.
+
+    Worked example, sides of up to 4 digits: [0, 7, 30, 40] becomes [0, 9998, 9999, 9999], as 0 is
+    0 in every frame. Every digit is a token, so no rewriting for a real image has more tokens.
+    """
+    # The longest side that `smart_resize` gives: of an image that fits, or was shrunk or grown.
+    fitting = bounds.max_pixels // FACTOR
+    changed = math.isqrt(frames.MAX_ASPECT * bounds.max_pixels) + 1 + FACTOR
+    side = 10 ** len(str(max(fitting, changed))) - 1
+    # From one frame to the other a box grows by side**2: whatever is not 0 reaches the far edge.
+    small, large = frames.Frame(side, side, 1, 1), frames.Frame(1, 1, side, side)
+    return traces.rewrite_boxes(text, small, large)
 
 
 def by_length(lengths: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:

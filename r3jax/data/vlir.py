@@ -111,7 +111,8 @@ def _items(path: pathlib.Path) -> list[tuple[str, object]]:
     except UnicodeDecodeError as error:
         raise RowError(f"{path}: not UTF-8 ({error}); save the file as UTF-8") from error
     if path.suffix == ".jsonl":
-        lines = enumerate(text.splitlines(), 1)
+        # Not str.splitlines: it also cuts at U+2028 and U+0085, which JSON allows inside texts.
+        lines = enumerate(text.split("\n"), 1)
         return [(f"{path}, line {number}", line) for number, line in lines if line.strip()]
     rows = _decode(text, str(path))
     if not isinstance(rows, list):
@@ -155,6 +156,11 @@ def _rl_row(
 ) -> RlRow:
     row = _object(where, value)
     answer, source = (_field(row, name, str, where) for name in ("answer", "source"))
+    if not answer.strip():
+        raise RowError(
+            f"{where}: expected the right answer as 'answer', found {answer!r}; give it one or "
+            "leave the row out"
+        )
     return RlRow(**_common(where, row, root, boxes_in), answer=answer, source=source)
 
 

@@ -55,7 +55,10 @@ class AlarmConfig:
 
 
 class Alarms:
-    """Watches the summaries of a run, one `check` a step."""
+    """Watches the summaries of a run, one `check` a step.
+
+    What it remembers follows from those summaries alone: checking them again brings it back.
+    """
 
     def __init__(self, config: AlarmConfig):
         self.config = config
@@ -81,6 +84,11 @@ class Alarms:
             self._means[name] = decay * mean + (1 - decay) * value
         self._seen += 1
         return messages
+
+    def numbers(self, step: int) -> dict[str, float]:
+        """`alarm/<name>` of each watched metric: 1 where `check` raised it at `step`, else 0."""
+        names = self.config.thresholds()
+        return {f"alarm/{name}": float(self._last.get(name) == step) for name in names}
 
     def _reason(self, value: float, mean: float, threshold: float) -> str:
         """Why a value is alarming, or ""."""

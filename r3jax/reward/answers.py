@@ -45,7 +45,8 @@ def judge_by_rules(
     >>> judge_by_rules("1", "1/2", "").value, judge_by_rules("C", "B/C", "").value
     ('wrong', 'right')
     """
-    answer, gold = _content(answer), _content(gold)
+    # A gold answer that is nothing but wrappers, such as "$$", stands for itself.
+    answer, gold = _content(answer), _content(gold) or gold.strip()
     if not gold:
         raise ValueError(f"the gold answer of a question from {source!r} is empty; give it one")
     if not answer:

@@ -2,7 +2,8 @@
 
 import re
 
-BOX = re.compile(r'\{\s*"bbox_2d"[^}]*\}')  # as decoding stops: up to the first }
+# As decoding stops (`rollout.stops`): an object with the key among others, up to the first } after.
+BOX = re.compile(r'\{[^{}]*?"bbox_2d"[^}]*\}')
 MESSAGE = re.compile(r"\(No view: [^()]*\)")  # forced after a failed look, never the model's
 _TAGS = re.compile(r"</?(?:think|answer)>")
 
@@ -22,6 +23,8 @@ def segments(text: str) -> tuple[str, ...]:
 
     >>> segments('<think>look {"bbox_2d": [1, 2, 3, 4]} </think><answer>A</answer>')
     ('look', '')
+    >>> segments('the door {"label": "door", "bbox_2d": [1, 2, 3, 4]} is red')
+    ('the door', 'is red')
     """
     before_answer = text.rpartition("<answer>")[0] if "<answer>" in text else text
     before_answer = _TAGS.sub("", MESSAGE.sub("", before_answer))

@@ -136,10 +136,11 @@ def share_right(predictions: Sequence[Prediction]) -> float:
 
 
 def check_rows(rows: Sequence[vlir.RlRow]) -> None:
-    """Raises RowError for a row that the benchmark cannot count."""
+    """Raises RowError for a row that the benchmark cannot count; rows may lack tags.looks."""
     for row in rows:
-        if row.tags.get("looks") not in look_again.LOOKS:
+        if "looks" in row.tags and row.tags["looks"] not in look_again.LOOKS:
             raise vlir.RowError(
                 f"{row.where}: expected tags.looks to be one of {', '.join(look_again.LOOKS)} "
-                f"(how many looks the question needs), found {row.tags.get('looks')!r}"
+                f"(how many looks the question needs), found {row.tags['looks']!r}; correct it or "
+                "leave the tag out"
             )

@@ -92,3 +92,23 @@ def test_a_file_that_is_no_list_is_refused_even_if_bad_rows_are_not(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     with pytest.raises(RowError, match=r"bytes\.json: not UTF-8"):
         vlir.read_sft(tmp_path / "bytes.json", tmp_path, strict=False)
+
+
+@pytest.mark.parametrize("answer", ["", "  \n"])
+def test_an_empty_answer_is_named_before_a_reward_meets_it(answer, tmp_path):
+    path = write(tmp_path, [RL, RL | {"answer": answer}])
+    with pytest.raises(RowError, match=r"data\.json, row 1: expected the right answer as 'answer'"):
+        vlir.read_rl(path, tmp_path)
+    rows, problems = vlir.read_rl(path, tmp_path, strict=False)
+    assert len(rows) == len(problems) == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_ends_at_a_newline_and_nowhere_else(end, tmp_path):
+    question = "one\u2028two\u2029three\u0085four"
+    line = json.dumps(RL | {"question": question}, ensure_ascii=False)
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(f"{line}{end}{end}{line}{end}".encode())
+    rows, problems = vlir.read_rl(path, tmp_path)
+    assert [row.question for row in rows] == [question] * 2 and problems == []
+    assert [row.where for row in rows] == [f"{path}, line 1", f"{path}, line 3"]

@@ -39,6 +39,29 @@ CASES = [
     ("0.12 m", "12 cm", "", UNKNOWN),
     ("$5", "5", "", RIGHT),
     ("60°", "60", "", RIGHT),
+    ("60 km/h", "60 KM/H", "", RIGHT),
+    ("60 km/h", "60", "", RIGHT),
+    ("30 m²", "30", "", RIGHT),
+    ("5 million", "5000000", "", RIGHT),
+    ("5 Million", "5,000,000", "", RIGHT),
+    ("5 million", "5", "", WRONG),
+    ("5", "5 million", "", WRONG),
+    ("1.5 billion", "1500000000", "", RIGHT),
+    ("two billion", "2000000000", "", RIGHT),
+    ("2 thousand", "2000", "", RIGHT),
+    ("2 hundred", "200", "", RIGHT),
+    ("$5k", "$5,000", "", RIGHT),
+    ("5k", "5", "", WRONG),
+    ("$2.5M", "2.5 million", "", RIGHT),
+    ("5 million dollars", "5000000", "", RIGHT),
+    ("5 km", "5000", "", WRONG),
+    ("5kg", "5", "", RIGHT),
+    ("5 no", "5", "", UNKNOWN),
+    ("5 no", "5", "look_again", UNKNOWN),
+    ("5 red", "5", "", UNKNOWN),
+    ("5x", "5", "", WRONG),
+    ("5 pm", "5", "", UNKNOWN),
+    ("2nd", "2", "", WRONG),
     ("10:30", "10:30", "textvqa", RIGHT),
     ("10:31", "10:30", "textvqa", WRONG),
     ("red", "12", "", WRONG),
@@ -149,6 +172,11 @@ def test_no_expression_makes_the_parser_raise(text):
 @given(st.integers(-(10**9), 10**9))
 def test_thousands_separators_do_not_change_a_number(value):
     assert quantities.parse_number(f"{value:,}") == value
+
+
+@pytest.mark.parametrize("gold", ['""', "$$ $$", "****"])
+def test_a_gold_answer_of_nothing_but_wrappers_can_be_judged(gold):
+    assert answers.judge_by_rules("A", gold, "") in Verdict
 
 
 def test_an_empty_gold_answer_is_an_error():

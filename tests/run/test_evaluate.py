@@ -107,10 +107,21 @@ def test_predictions_of_other_questions_are_an_error(data, tmp_path):
 
 def test_a_question_that_cannot_be_counted_is_named(data, tmp_path):
     rows = json.loads(data.read_text())
-    rows[2]["tags"] = {}
-    data.with_name("untagged.json").write_text(json.dumps(rows))
+    rows[2]["tags"] = {"looks": "three"}
+    data.with_name("mistagged.json").write_text(json.dumps(rows))
     with pytest.raises(vlir.RowError, match=r"row 2: expected tags.looks to be one of one, two"):
-        benchmark.run(models.untrained(), tmp_path, data.with_name("untagged.json"))
+        benchmark.run(models.untrained(), tmp_path, data.with_name("mistagged.json"))
+
+
+def test_rows_of_the_published_format_are_counted_without_tags(data, tmp_path):
+    rows = json.loads(data.read_text())
+    for row in rows:
+        del row["tags"]
+    untagged = data.with_name("untagged.json")
+    untagged.write_text(json.dumps(rows))
+    assert call(tmp_path, untagged) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["count"] == SIZE and set(results["intervals"]) == {"all"}
 
 
 def test_the_held_out_split_is_drawn_once(tmp_path, monkeypatch):
