@@ -11,7 +11,7 @@ import ml_collections
 
 IMAGE_TOKENS = 16  # of the largest image, 112x112 pixels
 CROP_TOKENS = 4  # of the largest crop, 56x56 pixels
-SEEING, POINTING, FINDING, BOXES, ALL = 900, 350, 500, 1500, 150  # steps of the stages
+SEEING, POINTING, BOXES, ALL = 900, 600, 450, 650  # steps of the stages
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -44,27 +44,23 @@ def get_config() -> ml_collections.ConfigDict:
                 },
             },
             "plan": {"pictures": 24, "per_picture": 4, "prints": 48, "pool": 8000},
-            # Seeing comes first and alone, then pointing: a decoder that is taught sentences before
-            # places carry the words that name them, or before it can find a place from a word,
+            # Seeing comes first and alone. Then the tower stands still while the decoder learns to
+            # find a place by the word that names it, and its box: among features that move it
             # settles on a random place, and stays there.
             "stages": (
                 {"steps": SEEING, "tasks": {"point": 1.0}, "scenes": 0.0, "prints": 0.0},
-                {"steps": POINTING, "tasks": {"point": 1.0}, "prints": 0.3, "dense": 0.5},
-                {
-                    "steps": FINDING,
-                    "tasks": {"point": 0.3, "where": 1.0},
-                    "prints": 0.3,
-                    "dense": 0.5,
-                },
+                {"steps": POINTING, "tasks": {"point": 1.0}, "vision": False, "prints": 0.0},
                 {
                     "steps": BOXES,
-                    "tasks": {"point": 0.2, "where": 0.5, "locate": 2.0, "both": 1.0},
-                    "dense": 0.3,
+                    "tasks": {"point": 0.3, "where": 0.3, "locate": 2.0, "both": 1.0},
+                    "vision": False,
+                    "prints": 0.3,
                 },
                 {
                     "steps": ALL,
-                    "tasks": {"name": 2.0, "caption": 1.0, "locate": 3.0, "both": 2.0},
+                    "tasks": {"locate": 3.0, "both": 2.0, "name": 0.7, "caption": 0.3},
                     "dense": 0.3,
+                    "schedule": "cosine",
                 },
             ),
             "scene_buckets": {
@@ -83,10 +79,8 @@ def get_config() -> ml_collections.ConfigDict:
             },
             "optimizer": {
                 "learning_rate": 2e-3,
-                "schedule": "cosine",
-                "warmup_steps": 50,
-                "total_steps": SEEING + POINTING + FINDING + BOXES + ALL,
-                "final_fraction": 0.05,
+                "warmup_steps": 30,
+                "final_fraction": 0.02,
                 "weight_decay": 0.01,
                 "frozen": (),
             },

@@ -2,7 +2,7 @@
 
     pictures -> lessons (name, where, locate, both, caption, read) + dense labels -> pretrain_step
 
-The stages follow each other in one optimizer: seeing first and alone, then finding, then boxes.
+The stages: seeing first and alone, then finding with a tower that stands still, then everything.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
@@ -34,12 +35,21 @@ SHOWN = {
 }
 
 
+VALID_SEED = 1_000_000  # of held-out lessons, beyond that of the run
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """So many steps of a mix of lessons; weights of text about scenes, reading, dense heads."""
+    """So many steps of a mix of lessons; weights of text about scenes, reading, dense heads.
+
+    Without `vision` the tower stands still and is told nothing: `dense` counts for nothing.
+    `schedule` is that of the learning rate over this stage.
+    """
 
     steps: int
     tasks: Mapping[str, float]
+    vision: bool = True
+    schedule: str = "constant"
     scenes: float = 1.0
     prints: float = 1.0
     dense: float = 1.0
@@ -49,7 +59,8 @@ class Stage:
 class PretrainConfig:
     """A new model of `shape`, asked in the format `form`, taught `plan` in `stages`.
 
-    `scene_buckets` and `print_buckets` are the shapes of the two halves of a batch.
+    `scene_buckets` and `print_buckets` are the shapes of the two halves of a batch. Every stage
+    starts with an `optimizer` that remembers nothing.
     """
 
     shape: newborn.Shape
@@ -79,24 +90,32 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
         jax.random.key(config.seed + 1), model.config.text.hidden_size, lessons.CLASSES
     )
     params = {update.MODEL: start.params, update.HEADS: heads}
-    optimizer = make_optimizer(config.optimizer, params)
-    forward = steps.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=True)
-    step_fn = jax.jit(
-        functools.partial(update.pretrain_step, model, forward, optimizer), donate_argnums=0
-    )
-    losses_fn = jax.jit(functools.partial(update.losses, model, forward))
+    optimizers = [_optimizer(config, stage, params) for stage in config.stages]
+    step_fns = [
+        jax.jit(
+            functools.partial(
+                update.pretrain_step, model, _forward(config, stage.vision), optimizer
+            ),
+            donate_argnums=0,
+        )
+        for stage, optimizer in zip(config.stages, optimizers)
+    ]
+    losses_fn = jax.jit(functools.partial(update.losses, model, _forward(config, vision=True)))
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    teacher = lessons.Teacher(config.plan, start.tokenizer, start.form)
+    teacher = lessons.Teacher(config.plan, start.tokenizer, start.form, config.seed)
     words = jnp.asarray(teacher.word_tokens())
     iterator = _batches(config, teacher)
     valid = _valid_batches(config, start)
-    state = init_state(params, optimizer)
+    state = init_state(params, optimizers[0])
     session = Session(workdir, title, config, state, iterator, SHOWN)
     with session as run:
         state = run.state
         for step in range(run.start, config.steps):
-            weights = _weights(_stage(config.stages, step))
-            state, stats = step_fn(state, next(iterator), weights, words, allowed)
+            number, done = _stage(config.stages, step)
+            if done == 0:
+                state = state._replace(opt_state=optimizers[number].init(state.params))
+            weights = _weights(config.stages[number])
+            state, stats = step_fns[number](state, next(iterator), weights, words, allowed)
             stats = jax.device_get(stats)
             if (step + 1) % config.valid_every == 0:
                 everything = update.Weights(*np.ones(3, np.float32))
@@ -114,7 +133,8 @@ def _start(config: PretrainConfig, directory: Path) -> pretrained.Pretrained:
         samples = [
             generate.sample(config.seed, i, "train", config.plan.world) for i in range(count)
         ]
-        images = lessons.Teacher(config.plan, None, config.form).pictures_and_crops(count // 8)
+        artist = lessons.Teacher(config.plan, None, config.form, config.seed)
+        images = artist.pictures_and_crops(count // 8)
         newborn.write(directory, config.shape, config.form, _texts(samples), images, config.seed)
     return pretrained.load(directory)
 
@@ -127,12 +147,25 @@ def _texts(samples: Sequence[generate.places.Sample]) -> list[str]:
     return texts
 
 
-def _stage(stages: Sequence[Stage], step: int) -> Stage:
-    for stage in stages:
+def _optimizer(config: PretrainConfig, stage: Stage, params) -> optax.GradientTransformation:
+    """Moments of a part that did not learn would be near zero, and its first updates huge."""
+    over = dataclasses.replace(
+        config.optimizer, schedule=stage.schedule, total_steps=max(stage.steps, 1)
+    )
+    return make_optimizer(over, params)
+
+
+def _forward(config: PretrainConfig, vision: bool) -> steps.ForwardConfig:
+    return steps.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=vision)
+
+
+def _stage(stages: Sequence[Stage], step: int) -> tuple[int, int]:
+    """The number of the stage that a step belongs to, and how many steps of it are done."""
+    for number, stage in enumerate(stages):
         if step < stage.steps:
-            return stage
+            return number, step
         step -= stage.steps
-    return stages[-1]
+    raise ValueError(f"there is no step {step} beyond the last stage")
 
 
 def _weights(stage: Stage) -> update.Weights:
@@ -141,7 +174,8 @@ def _weights(stage: Stage) -> update.Weights:
 
 def _batches(config: PretrainConfig, teacher: lessons.Teacher) -> grain.DatasetIterator:
     def make(step: int) -> update.PretrainBatch:
-        return _pack(config, teacher, step, _stage(config.stages, step).tasks)
+        stage = config.stages[_stage(config.stages, step)[0]]
+        return _pack(config, teacher, step, stage.tasks)
 
     dataset = grain.MapDataset.range(config.steps).map(make)
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
@@ -186,9 +220,13 @@ def _place_named(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> 
 
 
 def _valid_batches(config: PretrainConfig, start) -> dict[str, list[update.PretrainBatch]]:
-    """Held-out lessons of every task, from pictures with other fonts and layouts."""
+    """Held-out lessons of every task, from pictures with other fonts and layouts.
+
+    Not the test pictures of a demonstration with the same seed: those are for its results alone.
+    """
     plan = dataclasses.replace(config.plan, pool=400)
-    teacher = lessons.Teacher(plan, start.tokenizer, start.form, split="test")
+    seed = config.seed + VALID_SEED
+    teacher = lessons.Teacher(plan, start.tokenizer, start.form, seed, split="test")
     tasks = sorted({task for stage in config.stages for task in stage.tasks})
     return {task: [_pack(config, teacher, i, {task: 1.0}) for i in range(3)] for task in tasks}
 

@@ -15,6 +15,7 @@ from r3jax.update.steps import ForwardConfig, UpdateBatch
 
 # Parts of the parameters: what is kept, and what is dropped.
 MODEL, HEADS = "model", "heads"
+VISION = "vision"  # in MODEL
 
 
 class PretrainBatch(NamedTuple):
@@ -51,7 +52,9 @@ def pretrain_step(
 ) -> tuple[TrainState, dict[str, Array]]:
     """One step of the weighted sum of the losses; the statistics name each.
 
-    `words` int32 [W] are the token ids of the words that places are aligned with.
+    `words` int32 [W] are the token ids of the words that places are aligned with. Unless
+    `config.train_vision`, the vision tower and the heads stay as they are, whatever the optimizer
+    remembers of them.
     """
 
     def loss(params):
@@ -59,6 +62,8 @@ def pretrain_step(
 
     gradient, stats = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    if not config.train_vision:
+        updates = _without_vision(updates)
     stats["grad_norm"] = optax.global_norm(gradient)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), stats
 
@@ -77,6 +82,7 @@ def losses(
     parts, tables = {}, []
     for name, part in (("scenes", batch.scenes), ("prints", batch.prints)):
         features = model.apply({"params": params[MODEL]}, part.images, method="encode")
+        features = features if config.train_vision else jax.lax.stop_gradient(features)
         tables.append(features)
         # A stage that teaches only the vision tower does not pay for the decoder.
         parts[name], parts[f"exact/{name}"] = jax.lax.cond(
@@ -87,20 +93,32 @@ def losses(
             lambda _: (jnp.zeros(()), jnp.zeros(())),
             features,
         )
+    total = weights.scenes * parts["scenes"] + weights.prints * parts["prints"]
+    if config.train_vision:
+        parts["dense"], accuracies = _supervise(params, batch, tables, words)
+        total += weights.dense * parts["dense"]
+        parts |= accuracies
+    return total, {"loss": total, **parts}
+
+
+def _supervise(
+    params: dict, batch: PretrainBatch, tables: list[Array], words: Array
+) -> tuple[Array, dict[str, Array]]:
+    """What the vision tower is told directly: `tables` are the features of scenes and prints."""
     labels = jax.tree.map(
         lambda *parts: jnp.concatenate(parts), dict(batch.scene_labels), dict(batch.print_labels)
     )
-    parts["dense"], accuracies = dense.loss(params[HEADS], jnp.concatenate(tables), labels)
+    loss, accuracies = dense.loss(params[HEADS], jnp.concatenate(tables), labels)
     embeddings = params[MODEL]["text"]["embed"]["embedding"][words]
     aligned, shares = dense.alignment(tables[0], embeddings, batch.named)
-    parts["dense"] += aligned
-    accuracies |= shares
-    total = (
-        weights.scenes * parts["scenes"]
-        + weights.prints * parts["prints"]
-        + weights.dense * parts["dense"]
-    )
-    return total, {"loss": total, **parts, **accuracies}
+    return loss + aligned, accuracies | shares
+
+
+def _without_vision(updates: dict) -> dict:
+    """Updates that leave the vision tower and the heads alone."""
+    model = updates[MODEL]
+    still = jax.tree.map(jnp.zeros_like, {VISION: model[VISION], HEADS: updates[HEADS]})
+    return {MODEL: {**model, VISION: still[VISION]}, HEADS: still[HEADS]}
 
 
 def _text(

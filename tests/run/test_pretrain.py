@@ -1,5 +1,6 @@
 """Pre-training from nothing: lessons, dense labels, and a run that gives a model directory."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ SHAPE = {
 }
 
 
-def settings(steps: int) -> pretrain.PretrainConfig:
+def settings(steps: int, vision: bool = True) -> pretrain.PretrainConfig:
     def buckets(prompt: int, suffix: int, rows: int, slots: int) -> dict:
         images = ({"rows": rows, "windows": 1, "slots": slots},)
         return {
@@ -47,7 +48,10 @@ def settings(steps: int) -> pretrain.PretrainConfig:
         "shape": SHAPE,
         "form": FORM,
         "plan": {"pictures": 2, "per_picture": 2, "prints": 2, "pool": 8},
-        "stages": ({"steps": 2, "tasks": tasks}, {"steps": steps - 2, "tasks": {"caption": 1.0}}),
+        "stages": (
+            {"steps": 2, "tasks": tasks},
+            {"steps": steps - 2, "tasks": {"caption": 1.0}, "vision": vision},
+        ),
         "scene_buckets": buckets(64, 320, 2, 64),
         "print_buckets": buckets(40, 16, 2, 16),
         "optimizer": {"learning_rate": 1e-2, "frozen": ()},
@@ -68,6 +72,15 @@ def test_a_run_gives_a_model_that_can_be_asked_and_goes_on_where_it_stopped(tmp_
     pretrain.run(settings(steps=2 + 1), tmp_path / "parts")
     pretrain.run(config, tmp_path / "parts")
     assert (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines() == lines
+
+
+def test_a_tower_that_stands_still_keeps_every_bit_while_the_decoder_learns(tmp_path):
+    before = pretrained.load(pretrain.run(settings(2), tmp_path / "before")).params
+    after = pretrained.load(pretrain.run(settings(4, vision=False), tmp_path / "after")).params
+    same = jax.tree.map(np.array_equal, before, after)
+    assert jax.tree.all(same["vision"]) and not any(jax.tree.leaves(same["text"]["layers"]))
+    learnt = pretrained.load(pretrain.run(settings(4), tmp_path / "learnt")).params
+    assert not any(jax.tree.leaves(jax.tree.map(np.array_equal, before, learnt)["vision"]))
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,6 @@ class LessonPlan:
     per_picture: int = 4
     prints: int = 96
     pool: int = 8000
-    seed: int = 0
     world: generate.WorldConfig = generate.WorldConfig()
 
 
@@ -62,11 +61,12 @@ class Lesson:
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
-    """Draws lessons in the format of a model (pictures alone without a tokenizer)."""
+    """Draws lessons in the format of a model (pictures alone without a tokenizer) from `seed`."""
 
     plan: LessonPlan
     tokenizer: Tokenizer | None
     form: chat.ChatFormat
+    seed: int = 0
     split: str = "train"
 
     def draw(self, step: int, tasks: Mapping[str, float]) -> tuple[list[Lesson], list[Lesson]]:
@@ -74,7 +74,7 @@ class Teacher:
 
         Answers of one task are about as long as each other: a mix would pad all to the longest.
         """
-        rng = np.random.default_rng([self.plan.seed, generate.SPLITS.index(self.split), step])
+        rng = np.random.default_rng([self.seed, generate.SPLITS.index(self.split), step])
         shares = np.array(list(tasks.values()), np.float64)
         name = str(rng.choice(list(tasks), p=shares / shares.sum()))
         scenes, prints = [], []
@@ -96,12 +96,12 @@ class Teacher:
         shown = []
         for number in range(count):
             sample, scene, frame = self._picture(number)
-            rng = np.random.default_rng([self.plan.seed, number])
+            rng = np.random.default_rng([self.seed, number])
             shown += [scene, pretrain.read(rng, sample, frame, self.form.look_rules.crop).image]
         return shown
 
     def _picture(self, number: int) -> tuple[Sample, np.ndarray, frames.Frame]:
-        return _picture(self.plan, self.split, number, self.form.image_bounds)
+        return _picture(self.plan, self.seed, self.split, number, self.form.image_bounds)
 
     def word_tokens(self) -> np.ndarray:
         """The token of each of WORDS, int32 [W]; ValueError for one that is cut into pieces."""
@@ -120,8 +120,8 @@ class Teacher:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _picture(plan: LessonPlan, split: str, number: int, bounds: frames.PixelBounds):
-    sample = generate.samples_of_picture(plan.seed, number, split, plan.world)[0]
+def _picture(plan: LessonPlan, seed: int, split: str, number: int, bounds: frames.PixelBounds):
+    sample = generate.samples_of_picture(seed, number, split, plan.world)[0]
     frame = frames.Frame.fit(*sample.image.shape[:2], bounds)
     return sample, images.prepare(sample.image, bounds), frame
 
