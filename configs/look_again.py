@@ -37,13 +37,13 @@ def optimizer(learning_rate: float, steps: int, schedule: str, frozen: tuple[str
     }
 
 
-def sft(steps: int, batch: int, suffix: tuple[int, ...]) -> dict:
+def sft(steps: int, batch: int, suffix: tuple[int, ...], crops: int) -> dict:
     return {
         "model": "",
         "data": "",
         "steps": steps,
         "batch_size": batch,
-        "buckets": buckets(batch, (batch, 2 * batch), suffix),
+        "buckets": buckets(batch, (crops,), suffix),
         "optimizer": optimizer(1e-3, steps, "cosine", ()),
         "checkpoint": {"every": 100, "keep": 1},
     }
@@ -61,8 +61,8 @@ def get_config() -> ml_collections.ConfigDict:
             "world": {"two_look_share": 0.25, "questions_per_image": 4},
             # As in machine-written data, a share of the teacher's boxes is off.
             "noise": {"off_share": 0.5, "max_shift": 0.75},
-            "sft": sft(300, 64, (ONE_LOOK, TWO_LOOKS)),
-            "no_crop": sft(300, 64, (12,)),
+            "sft": sft(300, 64, (ONE_LOOK, TWO_LOOKS), crops=128),
+            "no_crop": sft(300, 64, (12,), crops=1),
             "rgrpo": {
                 "model": "",
                 "data": "",
@@ -80,7 +80,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},
             },
-            "eval_buckets": buckets(64, (64,), (TWO_LOOKS,)),
+            "eval_buckets": buckets(64, (64,), (ONE_LOOK, TWO_LOOKS)),
             "eval_batch": 64,
         }
     )

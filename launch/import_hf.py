@@ -2,7 +2,7 @@
 
     python launch/import_hf.py --model=Qwen2.5-VL-7B-Instruct --output=checkpoints/qwen_7b
 
-Training restores it sharded, each host its own part. Host memory: the model plus one file.
+launch/export_hf.py writes any checkpoint back. Host memory: the model plus one file.
 """
 
 import argparse

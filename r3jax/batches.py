@@ -94,7 +94,7 @@ def pack_images(
     shapes = [patches.window_shape(*grid) for grid in grids]
     largest = max((slots for _, slots in shapes), default=0)
     for bucket in sorted(choices, key=lambda b: b.features):
-        if largest <= bucket.slots and _fits([w for w, _ in shapes], bucket):
+        if bucket.holds([windows for windows, _ in shapes], largest):
             flat = [patches.patchify(image) for image in distinct]
             batch, index = patches.arrange(flat, grids, bucket.rows, bucket.windows, bucket.slots)
             return batch, [index[i] for i in order]
@@ -107,16 +107,6 @@ def pack_images(
 
 def _bucket_text(bucket: ImageBucket) -> str:
     return f"{bucket.rows}x{bucket.windows}x{bucket.slots}"
-
-
-def _fits(windows: Sequence[int], bucket: ImageBucket) -> bool:
-    free = [bucket.windows] * bucket.rows
-    for needed in windows:
-        row = next((i for i, left in enumerate(free) if left >= needed), None)
-        if row is None:
-            return False
-        free[row] -= needed
-    return True
 
 
 def pack_prompts(

@@ -6,11 +6,37 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class ImageBucket:
-    """Rows of images: how many windows a row has, and patches a window."""
+    """Rows of images: how many windows a row has, and patches a window.
+
+    Raises: ValueError for a number that no image would fit.
+    """
 
     rows: int
     windows: int
     slots: int
+
+    def __post_init__(self):
+        for name in ("rows", "windows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.slots < 4 or self.slots % 4:
+            raise ValueError(
+                f"slots must be a positive multiple of 4 (patches of a token), found {self.slots}"
+            )
+
+    def holds(self, windows: Sequence[int], slots: int) -> bool:
+        """Whether images of so many windows each, with up to `slots` slots, fit in this order.
+
+        >>> ImageBucket(rows=2, windows=3, slots=64).holds([2, 2, 1, 1], slots=36)
+        True
+        """
+        free = [self.windows] * self.rows
+        for needed in windows:
+            row = next((i for i, left in enumerate(free) if left >= needed), None)
+            if row is None:
+                return False
+            free[row] -= needed
+        return slots <= self.slots
 
     @property
     def features(self) -> int:
@@ -25,6 +51,8 @@ class Buckets:
     `prompt_tokens` and `suffix_tokens` are lengths a group and an episode are padded to;
     `images` and `crops` are what the prompts' images and the crops are encoded in, `look_tokens`
     the longest insertion after a box (a crop with its frame, or a message).
+
+    Raises: ValueError for a list without sizes, and a size under 1.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -38,6 +66,10 @@ class Buckets:
             values = getattr(self, field.name)
             if isinstance(values, tuple) and not values:
                 raise ValueError(f"buckets.{field.name} is empty: give at least one size")
+        for name in ("prompt_tokens", "suffix_tokens", "look_tokens"):
+            sizes = getattr(self, name)
+            if min(sizes if isinstance(sizes, tuple) else (sizes,)) < 1:
+                raise ValueError(f"buckets.{name} must be at least 1, found {sizes}")
 
 
 def choose(sizes: Sequence[int], needed: int, what: str) -> int:

@@ -29,7 +29,8 @@ class MetricsWriter:
     """Appends the metrics of each step to `workdir`.
 
     `resume_step` is the first step that will be written: lines of it and later ones, and a line
-    torn by a kill, are dropped first. Use it as a context manager, or `close` it.
+    torn by a kill, are dropped first; TensorBoard hides its own of these steps. Use it as a context
+    manager, or `close` it.
 
     Errors: ImportError with what to install if TensorBoard is asked for and there is none.
     """
@@ -37,7 +38,9 @@ class MetricsWriter:
     def __init__(self, workdir: str | os.PathLike, resume_step: int = 0, tensorboard: bool = False):
         directory = pathlib.Path(workdir)
         directory.mkdir(parents=True, exist_ok=True)
-        self._board = open_tensorboard(directory / "tensorboard") if tensorboard else None
+        self._board = None
+        if tensorboard:
+            self._board = open_tensorboard(directory / "tensorboard", resume_step)
         self._files = {}
         for name in (METRICS, TIMINGS):
             drop_from(directory / name, resume_step)
@@ -115,8 +118,10 @@ def drop_from(path: str | os.PathLike, step: int) -> None:
     os.replace(aside, path)
 
 
-def open_tensorboard(directory: pathlib.Path) -> ScalarWriter:
+def open_tensorboard(directory: pathlib.Path, resume_step: int = 0) -> ScalarWriter:
     """Open a TensorBoard writer of whichever package is installed.
+
+    What an earlier writer wrote of `resume_step` and later ones is no longer shown.
 
     Errors: ImportError that names the packages if there is none.
     """
@@ -125,7 +130,7 @@ def open_tensorboard(directory: pathlib.Path) -> ScalarWriter:
             module = importlib.import_module(name)
         except ImportError:
             continue
-        return module.SummaryWriter(str(directory))
+        return module.SummaryWriter(str(directory), purge_step=resume_step)
     raise ImportError(
         "TensorBoard logging was asked for, but none of "
         f"{', '.join(_TENSORBOARD_MODULES)} is installed; `pip install tensorboardX`, "

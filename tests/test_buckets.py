@@ -22,5 +22,11 @@ def test_an_empty_list_of_buckets_is_named():
         buckets.Buckets((64,), (96,), 48, tiny.BUCKETS.images, ())
 
 
+def test_images_fit_where_a_row_has_windows_left():
+    two = buckets.ImageBucket(rows=2, windows=3, slots=36)
+    assert two.holds([2, 1, 3], 36) and two.holds([], 0)
+    assert not two.holds([2, 2, 2], 36) and not two.holds([4], 36) and not two.holds([1], 40)
+
+
 def test_features_of_a_bucket_are_what_the_tower_gives():
     assert buckets.ImageBucket(rows=3, windows=2, slots=64).features == 3 * 2 * 16

@@ -71,14 +71,33 @@ def test_tensorboard_gets_every_number_or_says_what_to_install(tmp_path, monkeyp
     assert events(tmp_path / "tensorboard") == [("loss", 0.5, 2), ("seconds", 3.0, 2)]
 
 
+def test_a_resumed_writer_tells_tensorboard_to_hide_what_it_writes_again(tmp_path):
+    with metrics.MetricsWriter(tmp_path, resume_step=3, tensorboard=True) as writer:
+        writer.write(3, {"loss": 0.5})
+    starts = [
+        event.step
+        for event in read_events(tmp_path / "tensorboard")
+        if event.session_log.status == event_pb2.SessionLog.START
+    ]
+    assert starts == [3]
+
+
 def events(directory):
     """Tag, value and step of what a TensorBoard directory holds."""
+    return [
+        (value.tag, value.simple_value, event.step)
+        for event in read_events(directory)
+        for value in event.summary.value
+    ]
+
+
+def read_events(directory):
+    """The events of the one file of a TensorBoard directory."""
     (path,) = directory.glob("events.out.tfevents.*")
     content, found = path.read_bytes(), []
     while content:  # records: length (8 bytes), its checksum (4), an event, its checksum (4)
         length = int.from_bytes(content[:8], "little")
-        event = event_pb2.Event.FromString(content[12 : 12 + length])
-        found += [(value.tag, value.simple_value, event.step) for value in event.summary.value]
+        found.append(event_pb2.Event.FromString(content[12 : 12 + length]))
         content = content[16 + length :]
     return found
 

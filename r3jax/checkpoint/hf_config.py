@@ -72,6 +72,7 @@ def read_config(directory: Path) -> tuple[ModelConfig, HFExtras]:
 
 def parse_config(config: Mapping[str, Any]) -> tuple[ModelConfig, HFExtras]:
     """Returns what a parsed config.json says; see `read_config`."""
+    _check_objects(config)
     fields = _Fields(config)
     _refuse_other_models(config, fields)
     text = _text(fields)
@@ -83,6 +84,8 @@ def parse_config(config: Mapping[str, Any]) -> tuple[ModelConfig, HFExtras]:
     )
     special = {name: _first(config, name) for name in SPECIAL_TOKENS}
     dtype = _first(config, "dtype") or _first(config, "torch_dtype")
+    if dtype is not None and not isinstance(dtype, str):
+        raise CheckpointError(f"dtype: expected text such as 'bfloat16', found {dtype!r:.80}")
     return model, HFExtras(**special, dtype=dtype and dtype.removeprefix("torch."))
 
 
@@ -127,6 +130,19 @@ def released_config(config: ModelConfig, extras: HFExtras) -> dict[str, Any]:
         **tokens,
         **{name: value for name, value in special.items() if value is not None},
     }
+
+
+def _check_objects(config: Any) -> None:
+    """Refuses anything but a JSON object, in the whole and in the parts that are objects."""
+    if not isinstance(config, Mapping):
+        raise CheckpointError(f"expected a JSON object, found {config!r:.80}")
+    text, rope = config.get("text_config"), ("rope_parameters", "rope_scaling")
+    parts = {name: config.get(name) for name in ("text_config", "vision_config", *rope)}
+    if isinstance(text, Mapping):
+        parts |= {f"text_config.{name}": text.get(name) for name in rope}
+    for name, value in parts.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise CheckpointError(f"{name}: expected a JSON object, found {value!r:.80}")
 
 
 class _Fields:

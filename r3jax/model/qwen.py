@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float, Int
 from r3jax.model.config import ModelConfig
-from r3jax.model.text import Decoder, Prefix, SuffixCache
+from r3jax.model.text import Decoder, Prefix, Remat, SuffixCache
 from r3jax.model.vision import VisionTower
 from r3jax.patches import UNIT, VisionBatch
 
@@ -28,7 +28,7 @@ class Qwen25VL(nn.Module):
 
     config: ModelConfig
     dtype: DTypeLike = jnp.float32
-    remat: str = "none"
+    remat: Remat = "none"
 
     def setup(self):
         self.vision = VisionTower(self.config.vision, self.dtype, self.remat)

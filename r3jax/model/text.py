@@ -5,7 +5,7 @@ a prefix; decoding and looks go on from a cache. Keys and values of what came be
 the new tokens come out, and `append` puts them into the cache, all layers at once.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -96,6 +96,8 @@ class TextLayer(nn.Module):
         return x + mlp(RMSNorm(EMBED, eps, name="norm2")(x)), kv
 
 
+Remat = Literal["none", "dots", "full"]
+"""What is computed again for the gradient: nothing, all but matrix products, every layer."""
 REMAT_POLICIES = {
     "full": None,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -125,7 +127,7 @@ class Decoder(nn.Module):
 
     config: TextConfig
     tied: bool
-    remat: str = "none"
+    remat: Remat = "none"
 
     def setup(self):
         layer = TextLayer

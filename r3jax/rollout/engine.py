@@ -42,6 +42,11 @@ class RolloutConfig:
     sampling: SamplingConfig = SamplingConfig()
     blank_crops: bool = False
 
+    def __post_init__(self):
+        for name in ("questions", "episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Engine:

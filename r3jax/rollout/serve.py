@@ -80,7 +80,7 @@ def check_buckets(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.B
     """Raises ValueError where something that a model can ask for would fit no bucket."""
     _check_look_tokens(tokenizer, form, shapes)
     most = max(bucket.rows for bucket in shapes.crops)
-    windows, slots = _largest_crop(form.look_rules)
+    windows, slots = largest_crop(form.look_rules)
     if not any(b.rows == most and b.windows >= windows and b.slots >= slots for b in shapes.crops):
         raise ValueError(
             f"buckets.crops must have one of {most} rows (the most) with at least {windows} "
@@ -89,7 +89,7 @@ def check_buckets(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.B
         )
 
 
-def _largest_crop(rules: looks.LookRules) -> tuple[int, int]:
+def largest_crop(rules: looks.LookRules) -> tuple[int, int]:
     """The most windows, and the most slots of a window, that a crop can take."""
     tokens, shapes = rules.crop.max_pixels // FACTOR**2, []
     for short in range(1, math.isqrt(tokens) + 1):

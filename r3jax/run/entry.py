@@ -19,7 +19,7 @@ def call(name: str, function: Callable[[], None]) -> int:
     logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
     try:
         function()
-    except (ValueError, OSError, NonFiniteError) as error:
+    except (ValueError, OSError, ImportError, NonFiniteError) as error:
         if not is_about_input(error):
             raise
         print(f"{name}: {error}", file=sys.stderr)
@@ -30,10 +30,13 @@ def call(name: str, function: Callable[[], None]) -> int:
 def is_about_input(error: Exception) -> bool:
     """Whether an error explains itself: r3jax raised it, or it is about a file.
 
-    A ValueError from inside JAX or NumPy says nothing to a user and is no such error.
+    A ValueError from inside JAX or NumPy says nothing to a user and is no such error, and neither
+    is an ImportError of Python's own, which carries the module's name.
     """
     if isinstance(error, OSError):
         return True
+    if isinstance(error, ImportError) and error.name is not None:
+        return False
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -7,9 +7,10 @@ Every stage is done once: a run that was stopped goes on where it was.
 """
 
 import dataclasses
+import functools
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,8 @@ class LookAgainConfig:
     """The whole demonstration, from the model directory `base`.
 
     `counts` says how many samples of sft, rl, valid and test are drawn with `seed`; `sft`,
-    `no_crop` and `rgrpo` are those of their loops, whose `model` and `data` are filled in here.
+    `no_crop` and `rgrpo` are those of their loops, whose `model`, `data`, `valid_data` and `seed`
+    are filled in here.
     """
 
     base: str
@@ -45,6 +47,15 @@ class LookAgainConfig:
     seed: int = 0
     traces: int = 12
 
+    def __post_init__(self):
+        for name in ("sft", "no_crop", "rgrpo"):
+            for field in ("model", "data", "valid_data", "seed"):
+                if given := getattr(getattr(self, name), field, None):
+                    raise ValueError(
+                        f"{name}.{field} is filled in by the demonstration, found {given!r}: leave "
+                        "it empty; base and seed of the whole are what can be chosen"
+                    )
+
 
 def run(config: LookAgainConfig, workdir: str | Path) -> Path:
     """Runs what is not done yet; returns the path of results.json."""
@@ -53,33 +64,52 @@ def run(config: LookAgainConfig, workdir: str | Path) -> Path:
     if path.is_file():
         return path
     data = write_data(config, workdir / "data")
-    taught = _stage(sft, config.sft, config, config.base, data / "sft.json", workdir / "sft")
-    blind = _stage(
-        sft, config.no_crop, config, config.base, data / "no_crop.json", workdir / "no_crop"
-    )
-    final = _stage(rgrpo, config.rgrpo, config, taught, data / "rl.json", workdir / "rgrpo")
+    taught = _stage("sft", config, config.base, workdir)
+    blind = _stage("no_crop", config, config.base, workdir)
+    final = _stage("rgrpo", config, taught, workdir)
     models = {"base": config.base, "sft": taught, "rgrpo": final, "no_crop": blind}
-    results = evaluate_all(config, models, data / "test.json")
+    results = evaluate_all(config, models, data / "test.json", workdir / "evaluations")
     showcase.write(config, workdir, results)
     shutil.copytree(final, workdir / "export", dirs_exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-    partial.replace(path)  # last: where it stands, everything is there
+    _write_whole(path, results)  # last: where it stands, everything is there
     return path
 
 
 def write_data(config: LookAgainConfig, directory: Path) -> Path:
-    """Writes the world once, and the control's rows: the same questions, answered unseen."""
-    if not (directory / "meta.json").is_file():
-        files.write_world(directory, config.seed, config.counts, config.world, config.noise)
-    for name in ("sft", "valid_sft"):
-        if not (directory / f"{name}.json").is_file():
-            continue
-        rows = json.loads((directory / f"{name}.json").read_text("utf-8"))
-        blind = json.dumps([_without_looking(row) for row in rows])
-        target = name.replace("sft", "no_crop")
-        (directory / f"{target}.json").write_text(blind, "utf-8")
+    """Writes the world once, and the control's rows: the same questions, answered unseen.
+
+    Raises: ValueError where the directory holds another world.
+    """
+    if (directory / "meta.json").is_file():
+        _check_world(config, directory / "meta.json")
+        return directory
+    directory.mkdir(parents=True, exist_ok=True)
+    files.write_world(directory, config.seed, config.counts, config.world, config.noise)
     return directory
+
+
+def write_unseen(data: Path, name: str) -> Path:
+    """Writes the control's rows of a file of traces; returns their file."""
+    rows = json.loads((data / f"{name}.json").read_text("utf-8"))
+    target = data / f"no_crop_{name}.json"
+    target.write_text(json.dumps([_without_looking(row) for row in rows]), "utf-8")
+    return target
+
+
+def _check_world(config: LookAgainConfig, meta: Path) -> None:
+    asked = {
+        "seed": config.seed,
+        "counts": dict(config.counts),
+        "world": dataclasses.asdict(config.world),
+        "noise": dataclasses.asdict(config.noise),
+    }
+    found, asked = json.loads(meta.read_text("utf-8")), json.loads(json.dumps(asked))
+    for name, value in asked.items():
+        if found[name] != value:
+            raise ValueError(
+                f"{meta.parent} holds a world whose {name} is {found[name]}, asked for is {value}: "
+                "name a new workdir"
+            )
 
 
 def _without_looking(row: Mapping) -> dict:
@@ -89,17 +119,31 @@ def _without_looking(row: Mapping) -> dict:
     return {**row, "response_list": [told], "img_crop_list": [], "train_list": [True]}
 
 
-def _stage(loop, stage, config: LookAgainConfig, model, data: Path, workdir: Path) -> Path:
-    """Runs a loop of training unless its export is there."""
-    export = workdir / "export"
+def _stage(name: str, config: LookAgainConfig, model: str | Path, workdir: Path) -> Path:
+    """Runs a stage of training unless its export is there; returns the export."""
+    export, data = workdir / name / "export", workdir / "data"
     if (export / "config.json").is_file():
         return export
-    filled = dataclasses.replace(stage, model=str(model), data=str(data), seed=config.seed)
-    return loop.run(filled, workdir, title=workdir.name)
+    if name == "rgrpo":
+        loop, stage, files = rgrpo, config.rgrpo, {"data": data / "rl.json"}
+    elif name == "sft":
+        loop, stage = sft, config.sft
+        files = {"data": data / "sft.json", "valid_data": data / "valid.json"}
+    else:
+        loop, stage = sft, config.no_crop
+        files = {"data": write_unseen(data, "sft"), "valid_data": write_unseen(data, "valid")}
+    filled = {"model": model, **files}
+    stage = dataclasses.replace(stage, seed=config.seed, **{n: str(p) for n, p in filled.items()})
+    return loop.run(stage, workdir / name, title=name)
 
 
-def evaluate_all(config: LookAgainConfig, models: Mapping[str, str | Path], test: Path) -> dict:
-    """Asks every model every held-out question in both modes; adds the controls and chance."""
+def evaluate_all(
+    config: LookAgainConfig, models: Mapping[str, str | Path], test: Path, done: Path
+) -> dict:
+    """Asks every model every held-out question in both modes; adds the controls and chance.
+
+    `done` is a directory that keeps what was found: a run that was stopped asks only the rest.
+    """
     rows, _ = vlir.read_rl(test, test.parent)
     evaluate.check_rows(rows)
     loaded = {name: pretrained.load(path) for name, path in models.items()}
@@ -115,9 +159,24 @@ def evaluate_all(config: LookAgainConfig, models: Mapping[str, str | Path], test
         for name, (params, given, blank) in asked.items():
             how = dataclasses.replace(eng.config, blank_crops=blank)
             asking: engine.Engine = dataclasses.replace(eng, config=how)
-            found = evaluate.evaluate(asking, params, given, config.seed)[1]
-            results.setdefault(name, {})[mode] = found
+            ask = functools.partial(evaluate.evaluate, asking, params, given, config.seed)
+            results.setdefault(name, {})[mode] = _once(done / f"{name}_{mode}.json", ask)
     return results
+
+
+def _once(path: Path, ask: Callable[[], tuple[list, dict]]) -> dict:
+    """The summary that a file holds, or else that of `ask`, written to it."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, ask()[1])
+    return json.loads(path.read_text("utf-8"))
+
+
+def _write_whole(path: Path, content: dict) -> None:
+    """A kill in the middle leaves no file of this name."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    partial.replace(path)
 
 
 def shuffle_questions(

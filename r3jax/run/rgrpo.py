@@ -2,7 +2,7 @@
 
     questions -> collect -> score -> pack -> rgrpo_step -> metrics, traces, checkpoint, export
 
-Departures from the published VLM-R3 code: docs/architecture.md.
+Departures from the published VLM-R3 code: the table in README.md.
 """
 
 import dataclasses
@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from r3jax import metrics
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, traces, vlir
+from r3jax.model.text import Remat
 from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
@@ -44,6 +46,8 @@ class RgrpoRunConfig:
     rollouts may be made in a step to replace groups whose rewards are all equal. Questions of a
     batch have the same value of the tag `group_by_tag`, if it is given: episodes that are about as
     long as each other decode and pad better together.
+
+    Raises: ValueError for a number that is too small.
     """
 
     model: str
@@ -60,10 +64,16 @@ class RgrpoRunConfig:
     refill: int = 0
     group_by_tag: str = ""
     logit_chunk: int = 2048
-    remat: str = "none"
+    remat: Remat = "none"
     alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
+
+    def __post_init__(self):
+        least = {"steps": 1, "updates": 1, "refill": 0, "logit_chunk": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be at least {value}, found {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,27 +102,31 @@ def run(
     eng = engine.make_engine(
         start.model(), start.tokenizer, start.form, config.buckets, config.rollout
     )
-    iterator = _questions(config, start)
-    watch = Alarms(config.alarms)
+    rows, _ = vlir.read_rl(config.data, Path(config.data).parent)
+    files = [row.image_path for row in rows]
+    warm.check_update(config.buckets, start.form, config.rollout, files)
+    iterator = _questions(config, start, rows)
     session = Session(workdir, title, config, state, iterator, SHOWN)
     with session as run:
         state = run.state
+        watch = remember(config.alarms, run.workdir)
         _compile(config, eng, learner, state)
         for step in range(run.start, config.steps):
             began = time.monotonic()
-            scored = _rollout(config, eng, state.params, iterator, step, extra_terms)
+            first, scored = _rollout(config, eng, state.params, iterator, step, extra_terms)
             rolled = time.monotonic()
             state, numbers = _update(config, learner, state, scored, start)
-            summary = stats.summarise(scored)
-            run.record(step, {**summary, **numbers}, _speeds(scored, began, rolled))
-            for message in watch.check(step, summary):
+            summary = summarise(first, scored)
+            messages = watch.check(step, summary)
+            numbers = {**summary, **watch.numbers(step), **numbers}
+            run.record(step, numbers, _speeds(scored, began, rolled))
+            for message in messages:
                 run.progress.note(message)
             run.save_if_due(step, state)
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 
-def _questions(config: RgrpoRunConfig, start: pretrained.Pretrained) -> grain.DatasetIterator:
-    rows, _ = vlir.read_rl(config.data, Path(config.data).parent)
+def _questions(config: RgrpoRunConfig, start, rows: Sequence[vlir.RlRow]) -> grain.DatasetIterator:
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(row.tags.get(config.group_by_tag, ""), []).append(number)
@@ -155,22 +169,49 @@ def _compile(config: RgrpoRunConfig, eng: engine.Engine, learner: Learner, state
             warm.compile_for(learner.update, state, batch, old, reference, allowed)
 
 
-def _rollout(config, eng, params, iterator, step, extra_terms) -> list[ScoredGroup]:
-    """Collects and scores one batch of groups; flat ones are replaced as `refill` allows."""
-    questions = next(iterator)
-    groups = engine.collect(eng, params, questions, config.seed, step)
-    scored = scoring.score(groups, config.reward, extra_terms=extra_terms)
-    for extra in range(config.refill):
-        flat = [i for i, one in enumerate(scored) if stats.is_flat(one)]
-        if not flat:
+def _rollout(config, eng, params, iterator, step, extra_terms):
+    """Collects and scores one batch of groups; flat ones are replaced as `refill` allows.
+
+    Returns the groups as they were first rolled out, and those to train on.
+    """
+
+    def roll(turn: int) -> list[ScoredGroup]:
+        number = turn * config.rollout.questions
+        groups = engine.collect(eng, params, next(iterator), config.seed, step, number)
+        return scoring.score(groups, config.reward, extra_terms=extra_terms)
+
+    first = scored = roll(0)
+    for turn in range(1, config.refill + 1):
+        if not any(stats.is_flat(one) for one in scored):
             break
-        first = (extra + 1) * config.rollout.questions
-        groups = engine.collect(eng, params, next(iterator), config.seed, step, first)
-        fresh = scoring.score(groups, config.reward, extra_terms=extra_terms)
-        useful = [one for one in fresh if not stats.is_flat(one)]
-        for place, one in zip(flat, useful):
-            scored[place] = one
-    return scored
+        scored = replace_flat(scored, roll(turn))
+    return first, scored
+
+
+def replace_flat(scored: Sequence[ScoredGroup], fresh: Sequence[ScoredGroup]) -> list[ScoredGroup]:
+    """Returns `scored` with its flat groups replaced, in order, by those of `fresh` that are not.
+
+    Flat groups stay where there are not enough.
+    """
+    useful = iter([one for one in fresh if not stats.is_flat(one)])
+    return [next(useful, one) if stats.is_flat(one) else one for one in scored]
+
+
+def summarise(first: Sequence[ScoredGroup], trained: Sequence[ScoredGroup]) -> dict[str, float]:
+    """Numbers of the groups as first rolled out: those left after replacing look better.
+
+    `replaced_groups` is the share of them that others stand for in the update.
+    """
+    replaced = [one is not other for one, other in zip(first, trained, strict=True)]
+    return {**stats.summarise(first), "replaced_groups": sum(replaced) / len(replaced)}
+
+
+def remember(config: AlarmConfig, workdir: Path) -> Alarms:
+    """Returns alarms that have seen the steps in metrics.jsonl, as if the run had never stopped."""
+    watch = Alarms(config)
+    for line in metrics.read(workdir / metrics.METRICS):
+        watch.check(int(line["step"]), line)
+    return watch
 
 
 def _update(config, learner: Learner, state, scored, start):

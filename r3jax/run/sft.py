@@ -5,16 +5,21 @@ rows -> teacher episodes -> packed batch -> sft_step -> metrics, checkpoint, exp
 
 import dataclasses
 import functools
+import itertools
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, vlir
-from r3jax.rollout import programs
-from r3jax.run import pretrained
+from r3jax.model.text import Remat
+from r3jax.rollout import programs, serve
+from r3jax.run import pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
@@ -27,6 +32,8 @@ class SftConfig:
     """SFT of the model directory `model` on the VLIR rows of `data`, images under its folder.
 
     `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows.
+
+    Raises: ValueError for a number that is too small.
     """
 
     model: str
@@ -40,9 +47,14 @@ class SftConfig:
     valid_every: int = 25
     valid_rows: int = 256
     logit_chunk: int = 2048
-    remat: str = "none"
+    remat: Remat = "none"
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "valid_every", "valid_rows", "logit_chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
 
 
 def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
@@ -59,7 +71,7 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
         functools.partial(steps.sft_step, model, forward, optimizer), donate_argnums=0
     )
     taught = functools.partial(_load_rows, start, config.buckets)
-    plan, load = taught(config.data, config.batch_size, config.seed)
+    rows, plan, load = taught(config.data, config.batch_size, config.seed)
     iterator = pipelines.stream(plan, load)
     held_out = _held_out(config, taught)
     loss_fn = jax.jit(functools.partial(_loss, model, forward))
@@ -67,24 +79,52 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
     session = Session(workdir, title, config, state, iterator, SHOWN)
     with session as run:
         state = run.state
+        _compile(config, start, step_fn, state, rows, plan, allowed)
+        for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
+            warm.compile_for(loss_fn, state.params, batch, allowed)
         for step in range(run.start, config.steps):
+            began = time.monotonic()
             batch = _pack(start, config.buckets, next(iterator))
             tokens = float(batch.suffix.trained.sum())
             state, stats = step_fn(state, batch, allowed)
             stats = {"trained_tokens": tokens, **jax.device_get(stats)}
+            timings = {"tokens_per_s": tokens / (time.monotonic() - began)}
             if held_out and (step + 1) % config.valid_every == 0:
                 stats["valid_loss"] = _mean_loss(loss_fn, state.params, held_out, allowed)
-            run.record(step, stats, {})
+            run.record(step, stats, timings)
             run.save_if_due(step, state)
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 
 def _load_rows(start: pretrained.Pretrained, buckets: Buckets, path: str, size: int, seed: int):
-    """Returns the plan of batches over a VLIR file, and how a row number becomes an item."""
+    """Returns the rows of a VLIR file, the plan of batches, how a row number becomes an item."""
     rows, _ = vlir.read_sft(path, Path(path).parent)
     lengths = [pipelines.episode_length(row, start.tokenizer, start.form) for row in rows]
     plan = pipelines.BatchPlan(pipelines.by_length(lengths, buckets.suffix_tokens), size, seed)
-    return plan, lambda i: pipelines.load_sft(rows[i], start.tokenizer, start.form)
+    return rows, plan, lambda i: pipelines.load_sft(rows[i], start.tokenizer, start.form)
+
+
+def _compile(
+    config: SftConfig,
+    start: pretrained.Pretrained,
+    step_fn,
+    state,
+    rows: Sequence[vlir.SftRow],
+    plan: pipelines.BatchPlan,
+    allowed: Array,
+) -> None:
+    """Compiles the step for every shape that a batch of `rows` may have."""
+    windows, slots = serve.largest_crop(start.form.look_rules)
+    sizes, needed = sorted(config.buckets.suffix_tokens), set()
+    for place, numbers in enumerate(plan.buckets):
+        crops = sorted((rows[i].num_crops for i in numbers), reverse=True)[: config.batch_size]
+        chosen = warm.choosable(config.buckets.crops, [windows] * sum(crops), slots)
+        if numbers:  # the plan knows how long they are at most: a batch of them may be shorter
+            needed |= set(itertools.product(sizes[: place + 1], chosen))
+    for tokens, bucket in sorted(needed, key=lambda one: (one[0], one[1].features)):
+        shapes = dataclasses.replace(config.buckets, suffix_tokens=(tokens,), crops=(bucket,))
+        for batch in warm.empty_updates(shapes, config.batch_size, 1):
+            warm.compile_for(step_fn, state, batch, allowed)
 
 
 def _pack(start: pretrained.Pretrained, buckets: Buckets, items) -> steps.UpdateBatch:
@@ -103,7 +143,7 @@ def _held_out(config: SftConfig, taught) -> list[steps.UpdateBatch]:
     """The held-out rows, packed once."""
     if not config.valid_data:
         return []
-    plan, load = taught(config.valid_data, config.batch_size, 0)
+    _, plan, load = taught(config.valid_data, config.batch_size, 0)
     batches = max(1, config.valid_rows // config.batch_size)
     start = taught.args[0]
     return [

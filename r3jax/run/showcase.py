@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from r3jax import metrics
 from r3jax.data import vlir
-from r3jax.evaluate import look_again
-from r3jax.records import Group
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.records import ScoredGroup, Verdict
+from r3jax.reward import scoring
 from r3jax.rollout import engine
-from r3jax.run import evaluate, pretrained
+from r3jax.run import evaluate, infer, pretrained
 from r3jax.view import figure, report, trace
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def write(config: "LookAgainConfig", workdir: Path, results: Mapping) -> Path:
     """Writes report/index.html and report/trace.png beside results.json."""
     directory = workdir / "report"
     directory.mkdir(parents=True, exist_ok=True)
-    groups = _episodes(config, workdir)
-    figure.trace_png(groups[0].question, groups[0].episodes[0]).save(directory / "trace.png")
+    scored = _episodes(config, workdir)
+    first = scored[0].group
+    figure.trace_png(first.question, first.episodes[0]).save(directory / "trace.png")
+    tokenizer = Tokenizer.from_dir(workdir / "rgrpo" / "export")
     curves = {
         title: metrics.read(workdir / stage / metrics.METRICS) for title, stage in CURVES.items()
     }
@@ -44,7 +47,7 @@ def write(config: "LookAgainConfig", workdir: Path, results: Mapping) -> Path:
         summary=f"After R-GRPO the model answers {one:.0%} of the held-out one-look questions.",
         tables=[_table(results, mode) for mode in ("greedy", "temperature_1")],
         curves=curves,
-        traces=[_trace(group) for group in groups],
+        traces=[_trace(one, tokenizer) for one in scored],
         settings=json.loads((workdir / "config.json").read_text("utf-8")),
     )
     path = directory / "index.html"
@@ -69,11 +72,11 @@ def _score(found: Mapping, column: str) -> report.Score | None:
     if column not in found:
         return None
     low, high = found.get("intervals", {}).get(column, (found[column], found[column]))
-    return report.Score(found[column], low, high, found["count"])
+    return report.Score(found[column], low, high, found["counts"][column])
 
 
-def _episodes(config: "LookAgainConfig", workdir: Path) -> list[Group]:
-    """Greedy episodes of the final model on the first held-out questions, right ones first."""
+def _episodes(config: "LookAgainConfig", workdir: Path) -> list[ScoredGroup]:
+    """Greedy episodes of the final model on held-out questions, right ones first."""
     start = pretrained.load(workdir / "rgrpo" / "export")
     test = workdir / "data" / "test.json"
     rows, _ = vlir.read_rl(test, test.parent)
@@ -82,15 +85,18 @@ def _episodes(config: "LookAgainConfig", workdir: Path) -> list[Group]:
     questions = list(evaluate.Questions(spread, start.form))
     eng = evaluate.make_engine(start, config.eval_buckets, 0.0, config.eval_batch)
     groups = engine.collect(eng, start.params, questions, config.seed, step=0)
-    return sorted(groups, key=lambda g: not look_again.is_right(g.question, g.episodes[0]))
+    scored = scoring.score(groups, config.rgrpo.reward)
+    return sorted(scored, key=lambda one: one.verdicts[0] is not Verdict.RIGHT)
 
 
-def _trace(group: Group) -> str:
-    right = look_again.is_right(group.question, group.episodes[0])
-    height, width = group.prompt.images[0].shape[:2]
+def _trace(one: ScoredGroup, tokenizer: Tokenizer) -> str:
+    episode = one.group.episodes[0]
+    height, width = one.group.prompt.images[0].shape[:2]
     return trace.trace_fragment(
-        group.question,
-        group.episodes[0],
-        terms={"right": float(right)},
+        one.group.question,
+        episode,
+        terms={name: float(values[0]) for name, values in one.terms.items()},
+        verdict=one.verdicts[0],
+        token_texts=infer.token_texts(tokenizer, episode.tokens, episode.source),
         resized_size=(height, width),
     )

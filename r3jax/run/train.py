@@ -21,12 +21,30 @@ KINDS: Mapping[str, tuple[type, Callable[[Any, Path], object]]] = {
 """What `config.kind` may be: the record that the config becomes, and the loop that it runs."""
 
 FILE_NAME = "config.json"
-MAY_CHANGE = {"checkpoint", "alarms", "tensorboard"}
-"""Fields that a resumed run may have otherwise: they change no number. Steps may grow."""
+MAY_CHANGE = {
+    "alarms",
+    "buckets",
+    "checkpoint",
+    "eval_buckets",
+    "learning_rate",
+    "logit_chunk",
+    "print_buckets",
+    "remat",
+    "scene_buckets",
+    "tensorboard",
+}
+"""Fields that a resumed run may have otherwise, at any depth; `steps` may grow, too.
+
+Those that errors advise to change are among them: a run that met something too large for its
+buckets or for its memory, or whose loss left all bounds, goes on from its last checkpoint.
+"""
 
 
 def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path) -> None:
     """Runs the training that `config` describes in `workdir`, or goes on with it.
+
+    To go on, all but `MAY_CHANGE` must be as it was: a run is what its data, seed, model and batch
+    sizes make it.
 
     Raises: ValueError for a misspelt field (naming the nearest right one), an unknown kind, or a
     workdir that holds a run with another config.
@@ -91,7 +109,8 @@ def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:
         )
         raise ValueError(
             f"{workdir} holds a run with another config: {'; '.join(lines)}. Name a new workdir, "
-            "or go on with the config as it was (steps may grow)"
+            "or go on with the config as it was (steps may grow; buckets, logit_chunk, remat, the "
+            "learning_rate, checkpoint, alarms and tensorboard may change)"
         )
 
 

@@ -1,21 +1,81 @@
-"""Compiles every program of a run before its first step, from shapes alone: nothing is computed.
+"""Before the first step: whether the buckets hold what can come, and every program compiled.
 
 Which bucket a step needs follows from what the policy writes, so a bucket may come for the first
-time hours into a run. Compiled ahead, it costs no step of it anything.
+time hours into a run. Checked ahead, it does not end the run; compiled ahead, from shapes alone, it
+costs no step of it anything.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
-from r3jax import batches
-from r3jax.buckets import Buckets
+from r3jax import batches, patches
+from r3jax.buckets import Buckets, ImageBucket
+from r3jax.data import chat, frames
 from r3jax.rollout import serve
-from r3jax.rollout.engine import Engine
+from r3jax.rollout.engine import Engine, RolloutConfig
 from r3jax.update.steps import UpdateBatch
+
+
+def check_update(
+    shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig, files: Iterable[Path]
+) -> None:
+    """Raises ValueError where a batch that can come would fit no bucket of the R-GRPO update.
+
+    The worst batch shows the largest images of `files` (equal ones are stored once), and every
+    look that the rules allow is the largest.
+    """
+    asked = rollout.questions
+    windows, slots = serve.largest_crop(form.look_rules)
+    looks = asked * rollout.episodes * form.look_rules.max_looks
+    _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
+    shown = sorted(_shown(set(files), form.image_bounds), reverse=True)
+    windows, slots = [w for w, _ in shown[:asked]], max((s for _, s in shown), default=0)
+    _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
+
+
+def _check_fit(
+    name: str, choices: Sequence[ImageBucket], windows: Sequence[int], slots: int, lower: str
+) -> None:
+    if not any(bucket.holds(windows, slots) for bucket in choices):
+        rows, most = len(windows), max(windows, default=0)
+        found = ", ".join(f"{b.rows} rows of {b.windows} x {b.slots}" for b in choices)
+        raise ValueError(
+            f"buckets.{name}: an update can have {rows} images, the largest of {most} windows of "
+            f"{slots} slots; expected a bucket of {rows} rows (or fewer rows of more windows), "
+            f"found {found}: add one, or lower rollout.questions or {lower}"
+        )
+
+
+def _shown(files: Iterable[Path], bounds: frames.PixelBounds) -> Iterator[tuple[int, int]]:
+    """Windows and slots of images as they are shown; only the headers of the files are read."""
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                frame = frames.Frame.fit(image.height, image.width, bounds)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue  # the loader says what is wrong with it, and in which row
+        tokens = frame.resized_height // patches.FACTOR, frame.resized_width // patches.FACTOR
+        yield patches.window_shape(*tokens)
+
+
+def choosable(
+    choices: Sequence[ImageBucket], windows: Sequence[int], slots: int
+) -> tuple[ImageBucket, ...]:
+    """The buckets that these images, or fewer of them, may be packed in: up to one that holds all.
+
+    >>> small, large = ImageBucket(2, 1, 16), ImageBucket(4, 1, 16)
+    >>> choosable((large, small), [1, 1], 16) == (small,)
+    True
+    """
+    ordered = sorted(choices, key=lambda bucket: bucket.features)
+    enough = (n for n, bucket in enumerate(ordered, start=1) if bucket.holds(windows, slots))
+    return tuple(ordered[: next(enough, len(ordered))])
 
 
 def compile_rollout(eng: Engine, params) -> None:

@@ -18,7 +18,7 @@ class Panel:
 
 # Panels that stand open, in this order; a panel shows those of its metrics that a stage has.
 PANELS = (
-    Panel("Loss", ("loss",)),
+    Panel("Loss", ("loss", "valid_loss")),
     Panel("Reward", ("reward",), (0.0,)),
     Panel("Accuracy", ("accuracy", "eval/accuracy"), (0.0, 1.0)),
     Panel(

@@ -86,6 +86,11 @@ WRONG = {
     "vision aliases": ({"vision_config": {"in_chans": 3, "in_channels": 1}}, "in_channels and in_"),
     "two thetas": ({"text_config": {"rope_theta": 1e4}}, "rope_theta has contradicting values"),
     "wrong type": ({"vocab_size": "many"}, "config.json"),
+    "text is text": ({"text_config": "a"}, "config.json: text_config: expected a JSON obj.* 'a'"),
+    "vision is text": ({"vision_config": "a"}, "vision_config: expected a JSON object, found 'a'"),
+    "rope is a list": ({"rope_scaling": [1]}, r"rope_scaling: expected a JSON .*, found \[1\]"),
+    "inner rope": ({"text_config": {"rope_scaling": 7}}, "text_config.rope_scaling: exp.*found 7"),
+    "dtype": ({"dtype": 16}, "dtype: expected text such as 'bfloat16', found 16"),
 }
 
 
@@ -103,6 +108,9 @@ def test_missing_and_broken_files(tmp_path):
         hf_config.read_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="is not JSON"):
+        hf_config.read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[1, 2]")
+    with pytest.raises(CheckpointError, match=r"config\.json: expected a JSON object, found \[1, "):
         hf_config.read_config(tmp_path)
 
 

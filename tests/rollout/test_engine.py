@@ -129,7 +129,7 @@ def test_no_crop_takes_more_than_the_largest_by_the_rules(height, width, tokens,
         return
     plan = frames.plan_crop(frame, frame.to_original((0, 0, width, height)), rules.crop)
     windows, slots = patches.window_shape(plan.height // 28, plan.width // 28)
-    most_windows, most_slots = serve._largest_crop(rules)
+    most_windows, most_slots = serve.largest_crop(rules)
     assert windows <= most_windows and slots <= most_slots
 
 

@@ -3,7 +3,9 @@
 Misspelt fields and workdirs of other runs: test_train.py. Inference: test_infer.py.
 """
 
+import functools
 import json
+import re
 import resource
 
 import jax.numpy as jnp
@@ -87,6 +89,49 @@ def test_a_bad_question_stops_rgrpo_before_it_starts(data, launch):
     change_row(data / "rl.json", 2, lambda row: {**row, "answer": None})
     code, err = launch(make=loops.rgrpo_config)
     assert code == 1 and "rl.json, row 2: expected text as 'answer', found null" in err
+
+
+def test_a_run_that_met_too_long_a_prompt_goes_on_with_a_larger_bucket(data, launch, tmp_path):
+    def one_size(*args, prompt_tokens=48):
+        config = loops.sft_config(*args) | {"valid_data": ""}
+        shapes = {"prompt_tokens": (prompt_tokens,), "suffix_tokens": (128,)}
+        return config | {"buckets": config["buckets"] | shapes}
+
+    assert launch(steps=2, make=one_size) == (0, "")
+    rows = json.loads((data / "sft.json").read_text())
+    rows = [{**row, "question": row["question"] * 4} for row in rows]
+    (data / "sft.json").write_text(json.dumps(rows))
+    code, err = launch(steps=4, make=one_size)
+    assert code == 1 and "the largest bucket is 48 of (48,): add a larger bucket" in err
+
+    larger = functools.partial(one_size, prompt_tokens=160)
+    assert launch(steps=4, make=larger) == (0, "")
+    assert loops.steps_written(tmp_path / "run") == 4
+
+
+@pytest.mark.parametrize(
+    "kind, rows, message",
+    [
+        (
+            "crops",
+            8,
+            "buckets.crops: an update can have 12 images, .* expected a bucket of 12 rows",
+        ),
+        (
+            "images",
+            1,
+            "buckets.images: an update can have 2 images, .* expected a bucket of 2 rows",
+        ),
+    ],
+)
+def test_rgrpo_does_not_start_with_buckets_that_its_update_may_outgrow(launch, kind, rows, message):
+    def small(*args):
+        config = loops.rgrpo_config(*args)
+        bucket = {**config["buckets"][kind][0], "rows": rows}
+        return config | {"buckets": config["buckets"] | {kind: (bucket,)}}
+
+    code, err = launch(make=small)
+    assert (code, err.count("\n")) == (1, 1) and re.search(message, err)
 
 
 def test_a_full_disk_loses_nothing(tmp_path, launch):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from r3jax import metrics
 from r3jax.data import chat, looks, vlir
 from r3jax.data.world import generate, pretrain
 from r3jax.records import LookOutcome
+from r3jax.reward.terms import RewardConfig
 from r3jax.run import evaluate, experiment, look_again, newborn, rgrpo, train
 from r3jax.update import pack
 from tests.run import loops
@@ -39,7 +41,7 @@ def rgrpo_config(steps: int, suffix: tuple[int, ...]) -> dict:
 
 
 def sft_config(steps: int, suffix: tuple[int, ...]) -> dict:
-    values = experiment_file.sft(steps, ROWS, suffix)
+    values = experiment_file.sft(steps, ROWS, suffix, 2 * ROWS)
     values["optimizer"] |= {"learning_rate": 1e-2, "schedule": "constant"}
     return values
 
@@ -94,7 +96,8 @@ def test_results_hold_every_model_mode_and_count(demonstration):
         assert set(modes) == {"greedy", "temperature_1"}
         for found in modes.values():
             assert all(0 <= found[key] <= 1 for key in ("one_look", "two_look", "all"))
-            assert found["count"] == 16
+            counts = found["counts"]
+            assert counts["one_look"] + counts["two_look"] == counts["all"] == found["count"] == 16
             if name == "chance":
                 continue
             assert set(found["families"]) == FAMILIES
@@ -108,6 +111,10 @@ def test_the_report_is_one_file_with_tables_curves_and_traces(demonstration):
     assert not re.search(r"(src|href)\s*=\s*[\"']?(?!data:|#|[\"'])", page)
     assert page.count("data:image/") >= 2 and "<svg" in page
     assert all(name in page for name in NAMES)
+    assert "log-prob" in page  # of every sampled token
+    terms = config_lib.build(RewardConfig, demonstration[0]["rgrpo"]["reward"]).weights()
+    assert all(f"<span>{name}<b>" in page for name in terms) and "reward<b>" in page
+    assert "valid loss" in page  # the held-out curve of SFT
 
 
 def test_the_export_is_the_last_model(demonstration):
@@ -122,6 +129,27 @@ def test_a_second_run_does_nothing_again(demonstration):
     before = stamps(workdir)
     train.train(config, workdir)
     assert stamps(workdir) == before
+
+
+def test_evaluations_that_were_cut_off_are_asked_for_the_rest_alone(demonstration):
+    config, workdir = demonstration
+    lost = [workdir / "results.json", workdir / "evaluations" / "sft_greedy.json"]
+    before, texts = stamps(workdir / "evaluations"), [path.read_text() for path in lost]
+    for path in lost:
+        path.unlink()
+    train.train(config, workdir)
+    assert [path.read_text() for path in lost] == texts
+    after = stamps(workdir / "evaluations")
+    assert {path for path in after if after[path] != before[path]} == {lost[1]}
+
+
+def test_a_world_of_another_seed_is_not_taken_for_this_one(demonstration, tmp_path):
+    config, workdir = demonstration
+    shutil.copytree(workdir / "data", tmp_path / "data")
+    with pytest.raises(ValueError, match="holds a world whose seed is 0, asked for is 1"):
+        train.train(config | {"seed": 1}, tmp_path)
+    with pytest.raises(ValueError, match=r"sft\.seed is filled in by the demonstration, found 3"):
+        train.read(config | {"sft": config["sft"] | {"seed": 3}})
 
 
 def stamps(workdir) -> dict:

@@ -110,6 +110,71 @@ def test_a_run_goes_on_with_the_same_config_or_more_steps(launch, runs, tmp_path
     assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 5
 
 
+def test_a_run_goes_on_with_what_an_error_advises_to_change(launch, runs):
+    launch()
+    flags = ("buckets.suffix_tokens=(80,160)", "logit_chunk=64", "remat='full'")
+    rate = "optimizer.learning_rate=1e-4"
+    assert launch(*(f"--config.{flag}" for flag in (*flags, rate))) == (0, "")
+    last = runs[-1]
+    assert (last.buckets.suffix_tokens, last.logit_chunk, last.remat) == ((80, 160), 64, "full")
+    assert last.optimizer.learning_rate == 1e-4
+    code, err = launch("--config.batch_size=4", *(f"--config.{flag}" for flag in flags))
+    assert code == 1 and "config.batch_size was 2, is 4. Name a new workdir" in err
+    assert "steps may grow; buckets, logit_chunk, remat, the learning_rate," in err
+
+
+@pytest.mark.parametrize("name", ["buckets", "eval_buckets", "scene_buckets", "print_buckets"])
+def test_every_kind_of_buckets_may_change(name, tmp_path):
+    before, now = ({name: {"crops": [{"rows": rows}]}, "seed": 0} for rows in (1, 2))
+    train._check_same(before, now, tmp_path)
+    with pytest.raises(ValueError, match=r"config\.seed was 0, is 1"):
+        train._check_same(before, now | {"seed": 1}, tmp_path)
+
+
+RGRPO = {
+    **{name: CONFIG[name] for name in ("model", "data", "steps", "optimizer", "buckets")},
+    "kind": "rgrpo",
+    "rollout": {},
+}
+IMAGES = {"rows": 6, "windows": 1, "slots": 64}
+
+
+@pytest.mark.parametrize(
+    "config, change, message",
+    [
+        (CONFIG, {"steps": 0}, "config: steps must be at least 1, found 0"),
+        (CONFIG, {"batch_size": 0}, "config: batch_size must be at least 1, found 0"),
+        (CONFIG, {"valid_every": 0}, "config: valid_every must be at least 1, found 0"),
+        (CONFIG, {"valid_rows": -1}, "config: valid_rows must be at least 1, found -1"),
+        (CONFIG, {"logit_chunk": 0}, "config: logit_chunk must be at least 1, found 0"),
+        (CONFIG, {"remat": "ful"}, "remat: expected 'none' or 'dots' or 'full', found 'ful'"),
+        (RGRPO, {"remat": ""}, "config.remat: expected 'none' or 'dots' or 'full', found ''"),
+        (RGRPO, {"steps": 0}, "config: steps must be at least 1, found 0"),
+        (RGRPO, {"updates": 0}, "config: updates must be at least 1, found 0"),
+        (RGRPO, {"refill": -1}, "config: refill must be at least 0, found -1"),
+        (RGRPO, {"logit_chunk": 0}, "config: logit_chunk must be at least 1, found 0"),
+        (RGRPO, {"rollout": {"questions": 0}}, "rollout: questions must be at least 1, found 0"),
+        (RGRPO, {"rollout": {"episodes": 0}}, "rollout: episodes must be at least 1, found 0"),
+        (CONFIG, {"prompt_tokens": (64, 0)}, r"buckets.prompt_tokens must .* found \(64, 0\)"),
+        (CONFIG, {"suffix_tokens": (-1,)}, r"buckets.suffix_tokens must .* found \(-1,\)"),
+        (CONFIG, {"look_tokens": 0}, "buckets.look_tokens must be at least 1, found 0"),
+        (CONFIG, {"images": {"rows": 0}}, r"images\[0\]: rows must be at least 1, found 0"),
+        (CONFIG, {"images": {"windows": 0}}, r"images\[0\]: windows must be at least 1, found 0"),
+        (CONFIG, {"images": {"slots": 6}}, r"images\[0\]: slots must be a positive .* found 6"),
+        (CONFIG, {"images": {"slots": 0}}, r"images\[0\]: slots must be a positive .* found 0"),
+    ],
+)
+def test_a_number_that_cannot_work_is_named_when_the_config_is_read(config, change, message):
+    (name, value), buckets = *change.items(), dict(CONFIG["buckets"])
+    if name == "images":
+        change = {"buckets": buckets | {"images": ({**IMAGES, **value},)}}
+    elif name in buckets:
+        change = {"buckets": buckets | change}
+    train.read(config)
+    with pytest.raises(ValueError, match=message):
+        train.read(config | change)
+
+
 def test_another_config_in_the_same_workdir_is_refused_by_field(launch, runs, tmp_path):
     launch()
     code, err = launch("--config.optimizer.b1=0.5", "--config.steps=1")

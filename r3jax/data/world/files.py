@@ -4,7 +4,8 @@
       images/train-00000000.png ...     crops/train-0-12_0.png ...
       sft.json  rl.json  valid.json  test.json  meta.json
 
-`sft` and `rl` are drawn from the training split, `rl` from the pictures after those of `sft`.
+`sft` and `rl` are drawn from the training split, `rl` from the pictures after those of `sft`. `sft`
+and `valid` hold a teacher's traces, `rl` and `test` questions with their answers.
 """
 
 import dataclasses
@@ -24,6 +25,9 @@ from r3jax.data.world.places import Sample
 
 FILES: Mapping[str, str] = {"sft": "train", "rl": "train", "valid": "valid", "test": "test"}
 """The JSON files that can be written, and the split that each is drawn from."""
+
+TAUGHT = ("sft", "valid")
+"""Those that hold traces."""
 
 _TEACHER = 2  # stream of random numbers, beside those of `generate`
 _LOOK_RULES = looks.LookRules(crop=frames.PixelBounds.of_tokens(4, 1024))  # published code, RL
@@ -53,7 +57,7 @@ def write_world(
         rows = []
         for sample in draw_samples(name, seed, counts, config):
             image_path = _save_image(directory, sample, seed, config)
-            if name == "sft":
+            if name in TAUGHT:
                 rows.append(_sft_row(directory, sample, image_path, noise))
             else:
                 rows.append(rl_row(sample, image_path))
