@@ -1,6 +1,6 @@
 """R-GRPO: group-relative policy optimisation over episodes that look again.
 
-    questions -> collect -> score -> pack -> rgrpo_step -> metrics, traces, checkpoint, export
+    questions -> collect -> score -> pack -> rgrpo_step -> metrics, checkpoint, report, export
 
 Departures from the published VLM-R3 code: the table in README.md.
 """
@@ -25,7 +25,7 @@ from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
 from r3jax.rollout import engine, programs
-from r3jax.run import pretrained, warm
+from r3jax.run import pages, pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
@@ -122,8 +122,15 @@ def run(
             run.record(step, numbers, _speeds(scored, began, rolled))
             for message in messages:
                 run.progress.note(message)
-            run.save_if_due(step, state)
+            if run.save_if_due(step, state):
+                _report(config, run.workdir, title, step, first, start)
     return pretrained.save(start, state.params, Path(workdir) / "export")
+
+
+def _report(config: RgrpoRunConfig, workdir: Path, title: str, step: int, scored, start) -> None:
+    """Curves so far, and an episode of each of the step's groups."""
+    summary = f"{step + 1} of {config.steps} steps from {config.model} on {config.data}"
+    pages.write(workdir, title, summary, {title: workdir}, scored, start.tokenizer)
 
 
 def _questions(config: RgrpoRunConfig, start, rows: Sequence[vlir.RlRow]) -> grain.DatasetIterator:

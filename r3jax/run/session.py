@@ -95,9 +95,10 @@ class Session:
         self.metrics.write(step, stats, timings)
         self.progress.update(step, {**stats, **timings})
 
-    def save_if_due(self, step: int, state: TrainState) -> None:
-        """Saves after `step` where the schedule says so, and after the last."""
+    def save_if_due(self, step: int, state: TrainState) -> bool:
+        """Saves after `step` where the schedule says so, and after the last; returns whether."""
         done = step + 1
         if done % self.config.checkpoint.every and done != self.config.steps:
-            return
+            return False
         self.store.save(done, state, self.iterator.get_state(), {"next_step": done})
+        return True

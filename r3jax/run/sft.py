@@ -19,7 +19,7 @@ from r3jax.buckets import Buckets
 from r3jax.data import pipelines, vlir
 from r3jax.model.text import Remat
 from r3jax.rollout import programs, serve
-from r3jax.run import pretrained, warm
+from r3jax.run import pages, pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
@@ -92,8 +92,13 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
             if held_out and (step + 1) % config.valid_every == 0:
                 stats["valid_loss"] = _mean_loss(loss_fn, state.params, held_out, allowed)
             run.record(step, stats, timings)
-            run.save_if_due(step, state)
+            if run.save_if_due(step, state):
+                pages.write(run.workdir, title, _summary(config, step), {title: run.workdir})
     return pretrained.save(start, state.params, Path(workdir) / "export")
+
+
+def _summary(config: SftConfig, step: int) -> str:
+    return f"{step + 1} of {config.steps} steps from {config.model} on {config.data}"
 
 
 def _load_rows(start: pretrained.Pretrained, buckets: Buckets, path: str, size: int, seed: int):

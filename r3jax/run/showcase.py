@@ -1,18 +1,16 @@
 """The report of the demonstration: results with intervals, learning curves, episodes to look at."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r3jax import metrics
 from r3jax.data import vlir
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.records import ScoredGroup, Verdict
 from r3jax.reward import scoring
 from r3jax.rollout import engine
-from r3jax.run import evaluate, infer, pretrained
-from r3jax.view import figure, report, trace
+from r3jax.run import evaluate, pages, pretrained
+from r3jax.view import report
 
 if TYPE_CHECKING:
     from r3jax.run.look_again import LookAgainConfig
@@ -32,27 +30,16 @@ ABOUT = {
 
 def write(config: "LookAgainConfig", workdir: Path, results: Mapping) -> Path:
     """Writes report/index.html and report/trace.png beside results.json."""
-    directory = workdir / "report"
-    directory.mkdir(parents=True, exist_ok=True)
-    scored = _episodes(config, workdir)
-    first = scored[0].group
-    figure.trace_png(first.question, first.episodes[0]).save(directory / "trace.png")
-    tokenizer = Tokenizer.from_dir(workdir / "rgrpo" / "export")
-    curves = {
-        title: metrics.read(workdir / stage / metrics.METRICS) for title, stage in CURVES.items()
-    }
     one = results["rgrpo"]["greedy"]["one_look"]
-    page = report.report_html(
+    return pages.write(
+        workdir,
         title="A small model learns to look again",
         summary=f"After R-GRPO the model answers {one:.0%} of the held-out one-look questions.",
+        stages={title: workdir / stage for title, stage in CURVES.items()},
+        scored=_episodes(config, workdir),
+        tokenizer=Tokenizer.from_dir(workdir / "rgrpo" / "export"),
         tables=[_table(results, mode) for mode in ("greedy", "temperature_1")],
-        curves=curves,
-        traces=[_trace(one, tokenizer) for one in scored],
-        settings=json.loads((workdir / "config.json").read_text("utf-8")),
     )
-    path = directory / "index.html"
-    path.write_text(page, "utf-8")
-    return path
 
 
 def _table(results: Mapping, mode: str) -> report.ResultTable:
@@ -87,16 +74,3 @@ def _episodes(config: "LookAgainConfig", workdir: Path) -> list[ScoredGroup]:
     groups = engine.collect(eng, start.params, questions, config.seed, step=0)
     scored = scoring.score(groups, config.rgrpo.reward)
     return sorted(scored, key=lambda one: one.verdicts[0] is not Verdict.RIGHT)
-
-
-def _trace(one: ScoredGroup, tokenizer: Tokenizer) -> str:
-    episode = one.group.episodes[0]
-    height, width = one.group.prompt.images[0].shape[:2]
-    return trace.trace_fragment(
-        one.group.question,
-        episode,
-        terms={name: float(values[0]) for name, values in one.terms.items()},
-        verdict=one.verdicts[0],
-        token_texts=infer.token_texts(tokenizer, episode.tokens, episode.source),
-        resized_size=(height, width),
-    )

@@ -32,6 +32,8 @@ def test_killed_runs_end_as_the_undisturbed_one(kind, tmp_path):
     assert weights(whole) == weights(broken)
     first, last = (json.loads(line) for line in lines.splitlines()[:: steps - 1])
     assert first["loss"] != last["loss"]  # it did learn something
+    page = (whole / "report" / "index.html").read_text()
+    assert "<svg" in page and ('<article class="trace"' in page) == (kind == "rgrpo")
 
 
 def weights(workdir) -> dict[str, bytes]:
