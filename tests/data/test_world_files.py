@@ -1,13 +1,17 @@
 """The world on disk: VLIR JSON, TFDS records, a teacher's mistakes, perception tasks."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
-from r3jax.data import frames, images, looks, tfds_builder, vlir, world
-from r3jax.data.world import files, noise, pretrain, shapes
+from r3jax import config
+from r3jax.data import chat, frames, images, looks, tfds_builder, vlir, world
+from r3jax.data.world import files, noise, pretrain, questions, shapes
+from r3jax.run import experiment
 
+ROOT = pathlib.Path(__file__).parents[2]
 COUNTS = {"sft": 10, "rl": 5, "test": 6}
 
 
@@ -48,11 +52,34 @@ def test_the_fingerprint_follows_the_seed_and_nothing_else(written, tmp_path):
         files.write_world(tmp_path / "c", 3, {"dev": 1})
 
 
+def test_a_loose_box_holds_the_place_and_shows_its_print_no_larger_than_the_prompt():
+    loose = noise.NoiseConfig(off_share=0.0, loose_families=("sign",), loose_share=1.0)
+    base = experiment.load(ROOT / "configs" / "look_again_base.py")["form"]
+    form = config.build(chat.ChatFormat, base)
+    signs = 0
+    for index in range(160):
+        sample = world.sample(2, index, "train")
+        lesson = files.teach_sample(sample, loose)
+        if sample.family != "sign" or len(sample.targets) == 2:
+            assert lesson.segments == sample.rationale and all(lesson.trained)
+            continue
+        signs += 1
+        (box,) = lesson.boxes_original
+        height, width = sample.image.shape[:2]
+        assert noise.contains(box, sample.places[sample.targets[0]].gold_box)
+        assert noise.contains((0, 0, width, height), box) and lesson.trained == (True, False)
+        assert lesson.segments[0].endswith(questions.box_text(box))
+        frame = frames.Frame.fit(height, width, form.image_bounds)
+        shown = frames.plan_crop(frame, box, form.look_rules.crop)
+        assert shown.width / (box[2] - box[0]) <= frame.resized_width / width
+    assert signs > 10
+
+
 def test_a_shifted_box_that_misses_the_print_leaves_the_answer_untrained():
-    config, off = world.WorldConfig(two_look_share=0.5), noise.NoiseConfig(off_share=1.0)
+    half, off = world.WorldConfig(two_look_share=0.5), noise.NoiseConfig(off_share=1.0)
     missed = 0
     for index in range(0, 200, 3):
-        sample = world.sample(2, index, "train", config)
+        sample = world.sample(2, index, "train", half)
         lesson = files.teach_sample(sample, off)
         assert lesson.trained[0] and len(set(lesson.boxes_original)) == len(sample.targets)
         height, width = sample.image.shape[:2]

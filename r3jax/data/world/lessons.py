@@ -139,7 +139,9 @@ def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Fram
         return pretrain.both(rng, sample, frame)
     if name == "point":
         return pretrain.point(rng, sample)
-    names = "point, where, locate, both, name or caption"
+    if name == "reckon":
+        return pretrain.reckon(rng, sample)
+    names = "point, where, locate, both, reckon, name or caption"
     raise ValueError(f"there is no lesson {name!r}: expected {names}")
 
 

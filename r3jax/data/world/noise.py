@@ -1,4 +1,4 @@
-"""The teacher's mistakes: a share of traces whose boxes are off, as in machine-written data.
+"""The teacher's mistakes: traces whose boxes are off or too loose, as in machine-written data.
 
 Only SFT traces are touched; gold boxes never are.
 """
@@ -15,19 +15,27 @@ from r3jax.records import Box
 
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig:
-    """`off_share` of the traces have each box shifted on a lattice of `step` raw pixels.
+    """How often a trace is wrong, and in which way.
 
-    The shift is drawn evenly from all that leave the box in the image, up to `max_shift` cells
-    along each axis, no shift at all excluded.
+    In `off_share` of the traces each box is shifted on a lattice of `step` raw pixels. The shift is
+    drawn evenly from all that leave the box in the image, up to `max_shift` cells along each axis,
+    no shift at all excluded.
+
+    Before that, `loose_share` of the one-look traces of `loose_families` get a box of two by two
+    cells around the place, as boxes of whole objects are: what is in it is shown no larger than the
+    prompt shows it.
     """
 
     off_share: float = 0.5
     max_shift: float = 1.5
     step: int = 21  # raw pixels; 7 in the prompt
+    loose_families: tuple[str, ...] = ()
+    loose_share: float = 0.0
 
     def __post_init__(self):
-        if not 0 <= self.off_share <= 1:
-            raise ValueError(f"off_share must lie in 0..1, got {self.off_share}")
+        for name in ("off_share", "loose_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
         if self.step < 1 or self.max_shift * CELL < self.step:
             raise ValueError(
                 f"max_shift ({self.max_shift} cells of {CELL} pixels) must hold at least one step "
@@ -39,8 +47,8 @@ class NoiseConfig:
 class Lesson:
     """A trace for SFT: its text, the boxes in it (original pixels), which segments are trained.
 
-    A segment that follows a box which misses its small print is not: nobody could read the
-    number from that crop.
+    A segment that follows a box which misses its small print, or shows it too small, is not:
+    nobody could read the number from that crop.
     """
 
     segments: tuple[str, ...]
@@ -49,19 +57,32 @@ class Lesson:
 
 
 def teach(rng: np.random.Generator, sample: Sample, noise: NoiseConfig) -> Lesson:
-    """The teacher's trace of a sample, its boxes off in `noise.off_share` of the cases."""
-    if rng.random() >= noise.off_share:
+    """The teacher's trace of a sample, its boxes as wrong as `noise` says."""
+    may_be_loose = sample.family in noise.loose_families and len(sample.targets) == 1
+    loose = may_be_loose and rng.random() < noise.loose_share
+    if not loose and rng.random() >= noise.off_share:
         return Lesson(sample.rationale, sample.boxes_original, (True,) * len(sample.rationale))
     height, width = sample.image.shape[:2]
     segments, boxes, trained = list(sample.rationale), [], [True]
     for index, target in enumerate(sample.targets):
         place = sample.places[target]
-        box = shift_box(rng, place.gold_box, height, width, noise, boxes)
+        if loose:
+            box = loosen(place.gold_box, height, width)
+        else:
+            box = shift_box(rng, place.gold_box, height, width, noise, boxes)
         gold = box_text(place.gold_box)
         segments[index] = segments[index].removesuffix(gold) + box_text(box)
         boxes.append(box)
-        trained.append(contains(box, place.plate_box))
+        trained.append(not loose and contains(box, place.plate_box))
     return Lesson(tuple(segments), tuple(boxes), tuple(trained))
+
+
+def loosen(box: Box, height: int, width: int) -> Box:
+    """Two by two cells around the middle of a box, moved into an image of height x width."""
+    side = 2 * CELL
+    left = min(max(int(box[0] + box[2] - side) // 2, 0), width - side)
+    top = min(max(int(box[1] + box[3] - side) // 2, 0), height - side)
+    return (left, top, left + side, top + side)
 
 
 def shift_box(

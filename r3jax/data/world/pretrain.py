@@ -81,6 +81,15 @@ def both(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
     return Task(sample.image, f"Where are {names[0]} and {names[1]}?", " ".join(answers))
 
 
+def reckon(rng: np.random.Generator, sample: Sample) -> Task:
+    """What is known of two small numbers without looking: their sum, or which one is larger."""
+    a, b = (int(n) for n in rng.choice(np.arange(1, 10), size=2, replace=False))
+    if rng.random() < 0.5:
+        return Task(sample.image, f"What is the sum of {a} and {b}?", f"{a} + {b} = {a + b}.")
+    answer = f"{max(a, b)} is larger than {min(a, b)}."
+    return Task(sample.image, f"Which is larger, {a} or {b}?", answer)
+
+
 def _called(rng: np.random.Generator, sample: Sample) -> tuple[Place, str]:
     """A place, and the kind of name that it is called by."""
     place = sample.places[rng.integers(len(sample.places))]
@@ -109,6 +118,7 @@ def sentences(sample: Sample) -> list[str]:
     rng = np.random.default_rng(0)
     tasks = [caption(sample, frame), locate(rng, sample, frame), where(rng, sample)]
     tasks += [both(rng, sample, frame), name(rng, sample), point(rng, sample)]
+    tasks.append(reckon(rng, sample))
     return [text for task in tasks for text in (task.prompt, task.answer)] + ["Read the number."]
 
 

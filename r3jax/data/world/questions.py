@@ -9,7 +9,7 @@ from r3jax.data.world.places import Picture, Place
 from r3jax.data.world.wording import start_sentence
 from r3jax.records import Box
 
-# Names that already say where a place is: the rationale calls it by its title instead.
+# Names that say where a place is, and not what is there.
 WHERE = ("cell", "position")
 
 
@@ -65,8 +65,12 @@ def locate(place: Place, kind: str) -> str:
 
 
 def tell_cell(place: Place, kind: str) -> str:
-    """The sentence that says in which cell a place is that was asked for by a `kind` of name."""
-    name = f"the {place.title}" if kind in WHERE else place.words[kind]
+    """The sentence that says in which cell a place is that was asked for by a `kind` of name.
+
+    A name that says where the place is leads there as it is: to name the thing first would be to
+    look before looking.
+    """
+    name = "it" if kind in WHERE else place.words[kind]
     return f"{start_sentence(name)} is in row {place.row}, column {place.column}."
 
 
