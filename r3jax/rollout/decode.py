@@ -80,6 +80,8 @@ def start(
     def per_row(x):
         return jnp.broadcast_to(x[:, None], (B, episodes)).astype(jnp.int32)
 
+    status = jnp.where(active, int(Status.DECODING), int(Status.STOPPED))
+
     return DecodeState(
         cache=text.empty_cache(config.text, B, episodes, slots, dtype),
         tokens=jnp.zeros(shape, jnp.int32).at[..., 0].set(per_row(last_token)),
@@ -89,7 +91,7 @@ def start(
         length=jnp.ones((B, episodes), jnp.int32),
         next_position=per_row(last_position + 1),
         automaton=jnp.full((B, episodes), stops.START, jnp.int32),
-        status=jnp.where(per_row(active) > 0, int(Status.DECODING), int(Status.STOPPED)),
+        status=per_row(status),  # an int32 that JAX will not take for a Python number's
     )
 
 
