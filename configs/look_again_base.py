@@ -45,8 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
             },
             "plan": {"pictures": 24, "per_picture": 4, "prints": 48, "pool": 8000},
             # Seeing comes first and alone. Then the tower stands still while the decoder learns to
-            # find a place by the word that names it, and its box: among features that move it
-            # settles on a random place, and stays there.
+            # find a place by the word that names it, and its box; then all learns together.
             "stages": (
                 {"steps": SEEING, "tasks": {"point": 1.0}, "scenes": 0.0, "prints": 0.0},
                 {"steps": POINTING, "tasks": {"point": 1.0}, "vision": False, "prints": 0.0},
