@@ -73,7 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
             "rgrpo": {
                 "model": "",
                 "data": "",
-                "steps": 150,
+                "steps": 140,
                 "buckets": buckets(questions, (crops, MAX_LOOKS * crops), (ONE_LOOK, TWO_LOOKS)),
                 "rollout": {"questions": questions, "episodes": episodes},
                 # Episodes that never end are worth nothing here, rather than left out: left out,
@@ -83,7 +83,7 @@ def get_config() -> ml_collections.ConfigDict:
                     "unknown_without_judge": "wrong",
                     "mask_truncated": False,
                 },
-                "optimizer": optimizer(3e-4, 150, "constant", ("vision",)),
+                "optimizer": optimizer(2e-4, 140, "cosine", ("vision",)),
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},
             },

@@ -11,7 +11,7 @@ import ml_collections
 
 IMAGE_TOKENS = 16  # of the largest image, 112x112 pixels
 CROP_TOKENS = 4  # of the largest crop, 56x56 pixels
-SEEING, POINTING, BOXES, ALL = 900, 600, 450, 900  # steps of the stages
+SEEING, POINTING, BOXES, ALL = 900, 600, 450, 1300  # steps of the stages
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -57,7 +57,7 @@ def get_config() -> ml_collections.ConfigDict:
                 },
                 {
                     "steps": ALL,
-                    "tasks": {"locate": 3.0, "both": 2.0, "reckon": 0.5, "caption": 0.3},
+                    "tasks": {"locate": 3.0, "both": 2.0, "reckon": 1.0, "caption": 0.3},
                     "dense": 0.3,
                     "schedule": "cosine",
                 },

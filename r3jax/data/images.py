@@ -5,6 +5,7 @@ import enum
 import pathlib
 import struct
 import zlib
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -57,6 +58,17 @@ class ImageError(ValueError):
         return f"image {self.path}: expected {self.expected}, found {self.found}; {self.advice}"
 
 
+@runtime_checkable
+class StoredImage(Protocol):
+    """An image inside a larger file; `str()` names it in errors."""
+
+    def stream(self) -> BinaryIO:
+        """Its encoded bytes, as an image file holds them."""
+
+
+ImageSource = pathlib.Path | StoredImage
+
+
 def locate(path: str | pathlib.Path, root: str | pathlib.Path | None = None) -> pathlib.Path:
     """The real path of a file, which with `root` must lie inside that folder.
 
@@ -85,20 +97,21 @@ def locate(path: str | pathlib.Path, root: str | pathlib.Path | None = None) -> 
 
 
 def open_image(
-    path: str | pathlib.Path, root: str | pathlib.Path | None = None, max_pixels: int = MAX_PIXELS
+    path: str | ImageSource,
+    root: str | pathlib.Path | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """Read an image file as RGB, uint8 [height, width, 3], turned as its EXIF tag says.
+    """Read an image as RGB, uint8 [height, width, 3], turned as its EXIF tag says.
 
     Transparent parts become white, 16-bit grey becomes 8-bit. The size is checked before any pixel
-    is decoded. ImageError where the file is missing, damaged, too large, no image, or outside
-    `root`.
+    is decoded. ImageError where a file is missing, damaged, too large, no image, or outside `root`.
     """
-    real = locate(path, root)
+    file = path.stream() if isinstance(path, StoredImage) else locate(path, root)
     try:
-        image = Image.open(real, formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except FileNotFoundError as error:
         raise ImageError(
-            str(path), ImageFault.MISSING, "a file", f"none at {real}", "check path and folder"
+            str(path), ImageFault.MISSING, "a file", f"none at {file}", "check path and folder"
         ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path, str(error), max_pixels) from error
@@ -125,7 +138,17 @@ def open_image(
             raise _damaged(path, error) from error
 
 
-def _too_large(path: str | pathlib.Path, found: str, max_pixels: int) -> ImageError:
+def read_size(source: ImageSource) -> tuple[int, int]:
+    """Height and width as the header says, before any turning; ImageError where it says nothing."""
+    file = source.stream() if isinstance(source, StoredImage) else source
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return image.height, image.width
+    except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
+        raise _damaged(source, error) from error
+
+
+def _too_large(path: str | ImageSource, found: str, max_pixels: int) -> ImageError:
     return ImageError(
         str(path),
         ImageFault.TOO_LARGE,
@@ -135,7 +158,7 @@ def _too_large(path: str | pathlib.Path, found: str, max_pixels: int) -> ImageEr
     )
 
 
-def _damaged(path: str | pathlib.Path, error: Exception) -> ImageError:
+def _damaged(path: str | ImageSource, error: Exception) -> ImageError:
     return ImageError(
         str(path),
         ImageFault.DAMAGED,

@@ -58,7 +58,7 @@ def _open(
 ) -> tuple[Question, frames.Frame, frames.Frame]:
     """The row's question, the frame its boxes were written in and the one they are needed in."""
     try:
-        image = images.open_image(row.image_path)
+        image = images.open_image(row.image)
         from_frame = frames.Frame.fit(image.shape[0], image.shape[1], row.boxes_in)
         to_frame = frames.Frame.fit(image.shape[0], image.shape[1], bounds)
     except ValueError as error:

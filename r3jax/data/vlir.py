@@ -30,7 +30,7 @@ class RowError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class SftRow:
-    """A teacher's trace, its image not yet opened.
+    """A teacher's trace, its image not yet opened: a file's path, or a picture inside a file.
 
     `where` is "file, row n" for errors; boxes in the texts are pixels of an image under `boxes_in`;
     crop i of `num_crops` follows segment i; `trained` is a bool a segment.
@@ -38,7 +38,7 @@ class SftRow:
 
     where: str
     id: str
-    image_path: pathlib.Path
+    image: images.ImageSource
     question: str
     tags: Mapping[str, str]
     boxes_in: frames.PixelBounds
@@ -53,7 +53,7 @@ class RlRow:
 
     where: str
     id: str
-    image_path: pathlib.Path
+    image: images.ImageSource
     question: str
     tags: Mapping[str, str]
     boxes_in: frames.PixelBounds
@@ -75,7 +75,7 @@ def read_sft(
     RowError at the first bad row if `strict`; otherwise bad rows are left out and described. A file
     that is no JSON list is a RowError either way.
     """
-    return _read(path, lambda where, value: _sft_row(where, value, root, boxes_in), strict)
+    return _read(path, lambda *at: sft_row(*at, boxes_in), root, strict)
 
 
 def read_rl(
@@ -85,18 +85,22 @@ def read_rl(
     strict: bool = True,
 ) -> tuple[list[RlRow], list[str]]:
     """Read an RL file whose images lie under `root`; otherwise as `read_sft`."""
-    return _read(path, lambda where, value: _rl_row(where, value, root, boxes_in), strict)
+    return _read(path, lambda *at: rl_row(*at, boxes_in), root, strict)
 
 
 def _read(
-    path: str | pathlib.Path, parse: Callable[[str, object], _AnyRow], strict: bool
+    path: str | pathlib.Path,
+    parse: Callable[[str, Mapping, pathlib.Path], _AnyRow],
+    root: str | pathlib.Path,
+    strict: bool,
 ) -> tuple[list[_AnyRow], list[str]]:
     path = pathlib.Path(path)
     rows, problems = [], []
     for where, item in _items(path):
         try:
             value = _decode(item, where) if path.suffix == ".jsonl" else item
-            rows.append(parse(where, value))
+            row = _object(where, value)
+            rows.append(parse(where, row, _locate(where, row, root)))
         except RowError as error:
             if strict:
                 raise
@@ -127,10 +131,20 @@ def _decode(text: str, where: str) -> object:
         raise RowError(f"{where}: not JSON ({error}); repair it or leave it out") from error
 
 
-def _sft_row(
-    where: str, value: object, root: str | pathlib.Path, boxes_in: frames.PixelBounds
+def _locate(where: str, row: Mapping, root: str | pathlib.Path) -> pathlib.Path:
+    try:
+        return images.locate(_field(row, "image_path", str, where), root)
+    except images.ImageError as error:
+        raise RowError(f"{where}: {error}") from error
+
+
+def sft_row(
+    where: str,
+    row: Mapping,
+    image: images.ImageSource,
+    boxes_in: frames.PixelBounds = VLIR_BOUNDS,
 ) -> SftRow:
-    row = _object(where, value)
+    """The values of an SFT row, checked; RowError beginning with `where` for a bad one."""
     segments = tuple(_list_of(str, row, "response_list", where))
     crops = _field(row, "img_crop_list", list, where)
     trained = tuple(_list_of(bool, row, "train_list", where)) if "train_list" in row else ()
@@ -147,31 +161,30 @@ def _sft_row(
             f"'response_list', found {len(trained)}"
         )
     trained = trained or (True,) * len(segments)
-    common = _common(where, row, root, boxes_in)
+    common = _common(where, row, image, boxes_in)
     return SftRow(**common, segments=segments, trained=trained, num_crops=len(crops))
 
 
-def _rl_row(
-    where: str, value: object, root: str | pathlib.Path, boxes_in: frames.PixelBounds
+def rl_row(
+    where: str,
+    row: Mapping,
+    image: images.ImageSource,
+    boxes_in: frames.PixelBounds = VLIR_BOUNDS,
 ) -> RlRow:
-    row = _object(where, value)
+    """The values of an RL row, checked; otherwise as `sft_row`."""
     answer, source = (_field(row, name, str, where) for name in ("answer", "source"))
     if not answer.strip():
         raise RowError(
             f"{where}: expected the right answer as 'answer', found {answer!r}; give it one or "
             "leave the row out"
         )
-    return RlRow(**_common(where, row, root, boxes_in), answer=answer, source=source)
+    return RlRow(**_common(where, row, image, boxes_in), answer=answer, source=source)
 
 
 def _common(
-    where: str, row: Mapping, root: str | pathlib.Path, boxes_in: frames.PixelBounds
+    where: str, row: Mapping, image: images.ImageSource, boxes_in: frames.PixelBounds
 ) -> dict:
     """The fields that both kinds of rows share, checked."""
-    try:
-        image_path = images.locate(_field(row, "image_path", str, where), root)
-    except images.ImageError as error:
-        raise RowError(f"{where}: {error}") from error
     tags = _field(row, "tags", dict, where) if "tags" in row else {}
     for name, tag in tags.items():
         if not isinstance(tag, str):
@@ -181,7 +194,7 @@ def _common(
     return {
         "where": where,
         "id": _field(row, "id", str, where) if "id" in row else default_id,
-        "image_path": image_path,
+        "image": image,
         "question": _field(row, "question", str, where),
         "tags": tags,
         "boxes_in": boxes_in,

@@ -8,7 +8,6 @@ output/
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.progress import Progress
-from r3jax.run import evaluate, pretrained, shapes
+from r3jax.run import evaluate, origins, pretrained, shapes
 from r3jax.run.evaluate import Prediction, Questions
 
 COUNT = 640  # questions of the held-out test split
@@ -65,7 +64,7 @@ def run(
     data = Path(data) if data else draw_test_split(output / "data")
     rows, _ = vlir.read_rl(data, data.parent)
     evaluate.check_rows(rows)
-    weights, asked = fingerprint_model(Path(model)), fingerprint(data)
+    weights, asked = origins.fingerprint_model(model), origins.fingerprint_data(data)
     settings = Settings(str(model), weights, asked, temperature, seed, max_text_tokens)
     keep_settings(output, settings)
     rows = rows[:limit]
@@ -158,16 +157,3 @@ def read_predictions(path: Path, rows: list[vlir.RlRow]) -> list[Prediction]:
             )
         done.append(one)
     return done
-
-
-def fingerprint_model(directory: Path) -> str:
-    """SHA-256 over everything in a model directory that changes its answers."""
-    names = ("*.safetensors", "config.json", "r3jax.json", "tokenizer.json")
-    found = sorted(path for name in names for path in directory.glob(name))
-    return hashlib.sha256("".join(map(fingerprint, found)).encode()).hexdigest()
-
-
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

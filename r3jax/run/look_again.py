@@ -17,6 +17,7 @@ import numpy as np
 
 from r3jax.buckets import Buckets
 from r3jax.data import vlir
+from r3jax.data.images import ImageSource
 from r3jax.data.world import files, generate, noise
 from r3jax.evaluate import look_again
 from r3jax.records import Question
@@ -188,9 +189,9 @@ def shuffle_questions(
     answers rightly did not need the question. A family with a single image keeps its questions.
     """
     rng = np.random.default_rng(seed)
-    families: dict[str, dict[Path, list[int]]] = {}
+    families: dict[str, dict[ImageSource, list[int]]] = {}
     for number, row in enumerate(rows):
-        families.setdefault(row.source, {}).setdefault(row.image_path, []).append(number)
+        families.setdefault(row.source, {}).setdefault(row.image, []).append(number)
     shuffled = list(questions)
     for pictures in families.values():
         order = [list(pictures.values())[i] for i in rng.permutation(len(pictures))]

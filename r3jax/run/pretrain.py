@@ -107,7 +107,7 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
     iterator = _batches(config, teacher)
     valid = _valid_batches(config, start)
     state = init_state(params, optimizers[0])
-    session = Session(workdir, title, config, state, iterator, SHOWN)
+    session = Session(workdir, title, config, state, iterator, SHOWN, made_from={})
     with session as run:
         state = run.state
         for step in range(run.start, config.steps):

@@ -19,13 +19,13 @@ import numpy as np
 
 from r3jax import metrics
 from r3jax.buckets import Buckets
-from r3jax.data import pipelines, traces, vlir
+from r3jax.data import pipelines, sources, traces, vlir
 from r3jax.model.text import Remat
 from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
 from r3jax.rollout import engine, programs
-from r3jax.run import pages, pretrained, warm
+from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
@@ -40,7 +40,7 @@ SHOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class RgrpoRunConfig:
-    """R-GRPO of the model directory `model` on the questions of `data`, images under its folder.
+    """R-GRPO of the model directory `model` on the questions of `data`, named as in `sources`.
 
     `updates` is how many steps of the optimizer a rollout is used for. `refill` is how many more
     rollouts may be made in a step to replace groups whose rewards are all equal. Questions of a
@@ -102,11 +102,12 @@ def run(
     eng = engine.make_engine(
         start.model(), start.tokenizer, start.form, config.buckets, config.rollout
     )
-    rows, _ = vlir.read_rl(config.data, Path(config.data).parent)
-    files = [row.image_path for row in rows]
-    warm.check_update(config.buckets, start.form, config.rollout, files)
+    rows = sources.read_rl(config.data)
+    shown = [row.image for row in rows]
+    warm.check_update(config.buckets, start.form, config.rollout, shown)
     iterator = _questions(config, start, rows)
-    session = Session(workdir, title, config, state, iterator, SHOWN)
+    made_from = origins.fingerprints(config.model, config.data)
+    session = Session(workdir, title, config, state, iterator, SHOWN, made_from)
     with session as run:
         state = run.state
         watch = remember(config.alarms, run.workdir)

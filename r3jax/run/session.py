@@ -13,6 +13,7 @@ from r3jax.checkpoint.store import Store
 from r3jax.compiles import CompileCounter
 from r3jax.metrics import MetricsWriter
 from r3jax.progress import Progress
+from r3jax.run import origins
 from r3jax.update.state import TrainState
 
 
@@ -43,7 +44,8 @@ class NonFiniteError(RuntimeError):
 class Session:
     """One stage of training in one directory: checkpoints, metrics, progress.
 
-    Use it as a context manager; `state` and `start` are where to go on.
+    Use it as a context manager; `state` and `start` are where to go on. `made_from` holds a
+    fingerprint of each input: a run goes on with those that it began with.
     """
 
     def __init__(
@@ -54,13 +56,15 @@ class Session:
         state: TrainState,
         iterator: grain.DatasetIterator,
         shown: Mapping[str, str],
+        made_from: Mapping[str, str],
     ):
         self.workdir, self.config = Path(workdir), config
-        self.iterator = iterator
+        self.iterator, self.made_from = iterator, dict(made_from)
         self.store = Store(self.workdir / "checkpoints", config.checkpoint.keep)
         self.state, self.start = state, 0
         if self.store.latest_step() is not None:
             restored = self.store.restore(None, state)
+            origins.check(restored.meta["made_from"], self.made_from, self.workdir)
             self.state = restored.state
             self.iterator.set_state(restored.iterator_state)
             self.start = restored.meta["next_step"]
@@ -100,5 +104,6 @@ class Session:
         done = step + 1
         if done % self.config.checkpoint.every and done != self.config.steps:
             return False
-        self.store.save(done, state, self.iterator.get_state(), {"next_step": done})
+        meta = {"next_step": done, "made_from": self.made_from}
+        self.store.save(done, state, self.iterator.get_state(), meta)
         return True

@@ -16,10 +16,10 @@ import numpy as np
 
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
-from r3jax.data import pipelines, vlir
+from r3jax.data import pipelines, sources, vlir
 from r3jax.model.text import Remat
 from r3jax.rollout import programs, serve
-from r3jax.run import pages, pretrained, warm
+from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
@@ -29,7 +29,7 @@ SHOWN = {"loss": "loss", "valid_loss": "held-out", "tokens_per_s": "tok/s"}
 
 @dataclasses.dataclass(frozen=True)
 class SftConfig:
-    """SFT of the model directory `model` on the VLIR rows of `data`, images under its folder.
+    """SFT of the model directory `model` on the traces of `data`, named as in `sources`.
 
     `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows.
 
@@ -76,7 +76,8 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
     held_out = _held_out(config, taught)
     loss_fn = jax.jit(functools.partial(_loss, model, forward))
     state = init_state(start.params, optimizer)
-    session = Session(workdir, title, config, state, iterator, SHOWN)
+    made_from = origins.fingerprints(config.model, config.data)
+    session = Session(workdir, title, config, state, iterator, SHOWN, made_from)
     with session as run:
         state = run.state
         _compile(config, start, step_fn, state, rows, plan, allowed)
@@ -102,8 +103,8 @@ def _summary(config: SftConfig, step: int) -> str:
 
 
 def _load_rows(start: pretrained.Pretrained, buckets: Buckets, path: str, size: int, seed: int):
-    """Returns the rows of a VLIR file, the plan of batches, how a row number becomes an item."""
-    rows, _ = vlir.read_sft(path, Path(path).parent)
+    """Returns the rows of a data set, the plan of batches, how a row number becomes an item."""
+    rows = sources.read_sft(path)
     lengths = [pipelines.episode_length(row, start.tokenizer, start.form) for row in rows]
     plan = pipelines.BatchPlan(pipelines.by_length(lengths, buckets.suffix_tokens), size, seed)
     return rows, plan, lambda i: pipelines.load_sft(rows[i], start.tokenizer, start.form)

@@ -7,35 +7,34 @@ costs no step of it anything.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
 from r3jax import batches, patches
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
+from r3jax.data.images import ImageSource, read_size
 from r3jax.rollout import serve
 from r3jax.rollout.engine import Engine, RolloutConfig
 from r3jax.update.steps import UpdateBatch
 
 
 def check_update(
-    shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig, files: Iterable[Path]
+    shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig, shown: Iterable[ImageSource]
 ) -> None:
     """Raises ValueError where a batch that can come would fit no bucket of the R-GRPO update.
 
-    The worst batch shows the largest images of `files` (equal ones are stored once), and every
+    The worst batch shows the largest images of `shown` (equal ones are stored once), and every
     look that the rules allow is the largest.
     """
     asked = rollout.questions
     windows, slots = serve.largest_crop(form.look_rules)
     looks = asked * rollout.episodes * form.look_rules.max_looks
     _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
-    shown = sorted(_shown(set(files), form.image_bounds), reverse=True)
-    windows, slots = [w for w, _ in shown[:asked]], max((s for _, s in shown), default=0)
+    largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)
+    windows, slots = [w for w, _ in largest[:asked]], max((s for _, s in largest), default=0)
     _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
 
 
@@ -52,13 +51,12 @@ def _check_fit(
         )
 
 
-def _shown(files: Iterable[Path], bounds: frames.PixelBounds) -> Iterator[tuple[int, int]]:
-    """Windows and slots of images as they are shown; only the headers of the files are read."""
-    for file in files:
+def _windows(shown: Iterable[ImageSource], bounds: frames.PixelBounds) -> Iterator[tuple[int, int]]:
+    """Windows and slots of images as they are shown; only their headers are read."""
+    for image in shown:
         try:
-            with Image.open(file) as image:
-                frame = frames.Frame.fit(image.height, image.width, bounds)
-        except (OSError, ValueError, Image.DecompressionBombError):
+            frame = frames.Frame.fit(*read_size(image), bounds)
+        except ValueError:
             continue  # the loader says what is wrong with it, and in which row
         tokens = frame.resized_height // patches.FACTOR, frame.resized_width // patches.FACTOR
         yield patches.window_shape(*tokens)

@@ -29,7 +29,7 @@ def test_sft_rows_are_read_without_opening_an_image(tmp_path):
     assert first == vlir.SftRow(
         where=f"{path}, row 0",
         id="data-0",
-        image_path=(tmp_path / "a.png").resolve(),
+        image=(tmp_path / "a.png").resolve(),
         question="What?",
         tags={},
         boxes_in=frames.PixelBounds.of_tokens(4, 2048),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from r3jax import config
-from r3jax.data import chat, frames, images, looks, tfds_builder, vlir, world
+from r3jax.data import chat, frames, images, looks, vlir, world
 from r3jax.data.world import files, noise, pretrain, questions, shapes
 from r3jax.run import experiment
 
@@ -27,7 +27,7 @@ def test_files_are_read_back_as_they_were_drawn(written):
     assert len(rows) == 10 and meta["counts"] == COUNTS
     sample = world.sample(3, 9, "train")
     assert rows[9].question == sample.question and rows[9].num_crops == len(sample.targets)
-    assert (images.open_image(rows[9].image_path) == sample.image).all()
+    assert (images.open_image(rows[9].image) == sample.image).all()
     for row in json.loads((directory / "sft.json").read_text()):
         assert all((directory / crop).is_file() for crop in row["img_crop_list"])
     tests, _ = vlir.read_rl(directory / "test.json", directory)
@@ -93,26 +93,6 @@ def test_a_shifted_box_that_misses_the_print_leaves_the_answer_untrained():
             missed += not lesson.trained[turn + 1]
     assert missed > 30
     assert files.teach_sample(sample, noise.NoiseConfig(0.0)).segments == sample.rationale
-
-
-def test_tfds_gives_back_every_field(tmp_path):
-    builder = tfds_builder.LookAgainWorld(data_dir=tmp_path, seed=3, counts={"sft": 4, "test": 3})
-    builder.download_and_prepare()
-    rows = [tfds_builder.row_of(record) for record in builder.as_data_source(split="sft")]
-    assert sorted(row.id for row in rows) == [f"train-3-{i}" for i in range(4)]
-    for row in rows:
-        sample = world.sample(3, int(row.id.rsplit("-", 1)[1]), "train")
-        lesson = files.teach_sample(sample, noise.NoiseConfig())
-        assert (row.image == sample.image).all()
-        assert (row.question, row.answer, row.source) == (
-            sample.question,
-            sample.answer,
-            sample.family,
-        )
-        assert (row.segments, row.trained) == (lesson.segments, lesson.trained)
-        assert row.tags["looks"] == sample.tags["looks"]
-    test = tfds_builder.row_of(builder.as_data_source(split="test")[0])
-    assert test.segments == () and test.id.startswith("test-3-")
 
 
 def test_perception_tasks_speak_of_the_resized_image():

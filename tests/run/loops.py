@@ -105,13 +105,16 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, output.decode()
 
 
-def kill_at(process: subprocess.Popen, workdir: pathlib.Path, steps: int) -> None:
-    """Kills a program, which has no say in it, as soon as so many steps are written."""
+def kill_at(
+    process: subprocess.Popen, workdir: pathlib.Path, steps: int, delay: float = 0.0
+) -> None:
+    """Kills a program, which has no say in it, `delay` seconds after so many steps are written."""
     deadline = time.monotonic() + TIMEOUT_S
     while steps_written(workdir) < steps:
         assert process.poll() is None, f"ended before the kill:\n{process.stdout.read().decode()}"
         assert time.monotonic() < deadline, f"step {steps} was never written"
         time.sleep(0.002)
+    time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL, "ended before the kill"

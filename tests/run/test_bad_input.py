@@ -151,6 +151,16 @@ def test_a_full_disk_loses_nothing(tmp_path, launch):
     assert after.startswith(before) and after.count("\n") == 4
 
 
+def test_a_run_does_not_go_on_with_other_data(tmp_path, data, launch):
+    assert launch(steps=2) == (0, "")
+    whole = (data / "sft.json").read_bytes()
+    change_row(data / "sft.json", 1, lambda row: {**row, "question": "Which one?"})
+    code, err = launch(steps=4)
+    assert code == 1 and "run holds a run whose data had another content than now: put back" in err
+    (data / "sft.json").write_bytes(whole)
+    assert launch(steps=4) == (0, "")
+
+
 def test_a_checkpoint_of_another_model_names_what_differs(tmp_path, launch):
     assert launch(steps=2) == (0, "")
     with Store(tmp_path / "run" / "checkpoints", keep=1) as store:

@@ -167,12 +167,12 @@ def test_shuffled_questions_come_from_another_image_of_the_same_family(demonstra
     rows = scenes + [r for r in rows if r.source == "sign"][:2]
     questions = list(evaluate.Questions(rows, chat.ChatFormat()))
     shuffled = look_again.shuffle_questions(rows, questions, seed=0)
-    images = {r.question: r.image_path for r in scenes}
-    assert len({r.image_path for r in scenes}) == 2 and len(images) == len(scenes)
+    images = {r.question: r.image for r in scenes}
+    assert len({r.image for r in scenes}) == 2 and len(images) == len(scenes)
     for row, question, one in zip(rows, questions, shuffled):
         assert (one.id, one.answer) == (question.id, question.answer)
         if row.source == "scene":
-            assert images[one.text] != row.image_path
+            assert images[one.text] != row.image
         else:
             assert one.text == question.text
 

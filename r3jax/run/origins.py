@@ -1,0 +1,48 @@
+"""What a run was made from, so that it goes on from the same and from nothing else."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from r3jax.data import sources
+
+DESCRIBED_BY = ("dataset_info.json", "features.json")  # of a TFDS data set: size, shards, features
+
+
+def fingerprints(model: str, data: str) -> dict[str, str]:
+    """Those of the model directory that a run starts from, and of its data set."""
+    return {"model": fingerprint_model(model), "data": fingerprint_data(data)}
+
+
+def fingerprint_model(directory: str | Path) -> str:
+    """SHA-256 over everything in a model directory that changes its answers."""
+    names = ("*.safetensors", "config.json", "r3jax.json", "tokenizer.json")
+    found = sorted(path for name in names for path in Path(directory).glob(name))
+    return _digest_all(found)
+
+
+def fingerprint_data(name: str | Path) -> str:
+    """SHA-256 of a data set as `sources` names it: of the file, or of what describes the records.
+
+    Images are not read: a picture that another one replaced goes unnoticed.
+    """
+    place, split = sources.split_of(str(name))
+    return _digest_all([place / file for file in DESCRIBED_BY] if split else [place])
+
+
+def check(before: Mapping[str, str], now: Mapping[str, str], workdir: Path) -> None:
+    """Raises ValueError where a run would go on with other inputs than it began with."""
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise ValueError(
+            f"{workdir} holds a run whose {' and '.join(changed)} had another content than now: "
+            "put back what was there, or name a new workdir"
+        )
+
+
+def _digest_all(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
