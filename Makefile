@@ -3,6 +3,7 @@
 #   make look-again         train the small model to look again; results in runs/look_again
 #   make look-again-base    pre-train the base model it starts from
 #   make test               lint and tests, with coverage of r3jax
+#   make test-pillow        the tests of pixels, under every major version of Pillow
 #
 # PYTHON chooses the interpreter; with another version .venv is made anew.
 PYTHON ?= python3.11
@@ -18,7 +19,7 @@ MADE := $(VENV)/made-$(VERSION).stamp
 RUN := $(VENV)/run-$(VERSION).stamp
 TEST := $(VENV)/test-$(VERSION).stamp
 
-.PHONY: look-again look-again-base test lint
+.PHONY: look-again look-again-base test test-pillow lint
 
 look-again: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
@@ -29,6 +30,15 @@ look-again-base: $(RUN)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile \
 		--cov=r3jax --cov-report=term --cov-fail-under=90
+
+test-pillow: $(TEST)
+	for version in 11 12 13; do \
+		$(BIN)/python -m pip install --quiet --no-deps --upgrade \
+			--target=$(VENV)/pillow-$$version "pillow==$$version.*" || exit 1; \
+		PYTHONPATH=$(VENV)/pillow-$$version $(BIN)/python -m pytest --disable-warnings -p no:cacheprovider \
+			tests/test_patches.py tests/data/test_images.py tests/data/test_world_files.py \
+			|| exit 1; \
+	done
 
 lint: $(TEST)
 	$(BIN)/ruff check .

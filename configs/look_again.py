@@ -58,22 +58,22 @@ def get_config() -> ml_collections.ConfigDict:
             "base": "assets/look_again_base",
             "seed": 0,
             "counts": {"sft": 6000, "rl": 4000, "valid": 256, "test": 640},
-            "world": {"two_look_share": 0.25, "questions_per_image": 4},
+            "world": {"two_look_share": 0.4, "questions_per_image": 4},
             # As in machine-written data, a share of the teacher's boxes is off.
             "noise": {
-                "off_share": 0.4,
+                "off_share": 0.3,
                 "max_shift": 0.75,
                 # Of signs the teacher mostly boxes the whole surroundings, where only the plate
                 # helps: what R-GRPO has to find out.
                 "loose_families": ("sign",),
                 "loose_share": 0.6,
             },
-            "sft": sft(220, 64, (ONE_LOOK, TWO_LOOKS), crops=128),
-            "no_crop": sft(220, 64, (12,), crops=1),
+            "sft": sft(280, 64, (ONE_LOOK, TWO_LOOKS), crops=128),
+            "no_crop": sft(280, 64, (12,), crops=1),
             "rgrpo": {
                 "model": "",
                 "data": "",
-                "steps": 140,
+                "steps": 120,
                 "buckets": buckets(questions, (crops, MAX_LOOKS * crops), (ONE_LOOK, TWO_LOOKS)),
                 "rollout": {"questions": questions, "episodes": episodes},
                 # Episodes that never end are worth nothing here, rather than left out: left out,
@@ -83,7 +83,7 @@ def get_config() -> ml_collections.ConfigDict:
                     "unknown_without_judge": "wrong",
                     "mask_truncated": False,
                 },
-                "optimizer": optimizer(2e-4, 140, "cosine", ("vision",)),
+                "optimizer": optimizer(2e-4, 120, "cosine", ("vision",)),
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},
             },

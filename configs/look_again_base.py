@@ -11,7 +11,7 @@ import ml_collections
 
 IMAGE_TOKENS = 16  # of the largest image, 112x112 pixels
 CROP_TOKENS = 4  # of the largest crop, 56x56 pixels
-SEEING, POINTING, BOXES, ALL = 900, 600, 450, 1300  # steps of the stages
+SEEING, POINTING, BOXES, ALL, TELLING = 900, 600, 450, 1300, 400  # steps of the stages
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -61,10 +61,18 @@ def get_config() -> ml_collections.ConfigDict:
                     "dense": 0.3,
                     "schedule": "cosine",
                 },
+                # What longer answers need: to go on with the second name, to work out a sum.
+                {
+                    "steps": TELLING,
+                    "tasks": {"tell": 1.5, "locate": 1.0, "sums": 2.5, "reckon": 0.3},
+                    "dense": 0.3,
+                    "schedule": "cosine",
+                    "rate": 0.5,
+                },
             ),
             "scene_buckets": {
                 "prompt_tokens": (48,),
-                "suffix_tokens": (8, 20, 40, 80, 208),
+                "suffix_tokens": (8, 20, 40, 80, 96, 208),
                 "look_tokens": 16,
                 "images": ({"rows": 24, "windows": 1, "slots": 4 * IMAGE_TOKENS},),
                 "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),

@@ -43,13 +43,14 @@ class Stage:
     """So many steps of a mix of lessons; weights of text about scenes, reading, dense heads.
 
     Without `vision` the tower stands still and is told nothing: `dense` counts for nothing.
-    `schedule` is that of the learning rate over this stage.
+    `schedule` is that of the learning rate over this stage, `rate` a factor of it.
     """
 
     steps: int
     tasks: Mapping[str, float]
     vision: bool = True
     schedule: str = "constant"
+    rate: float = 1.0
     scenes: float = 1.0
     prints: float = 1.0
     dense: float = 1.0
@@ -117,7 +118,7 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
             weights = _weights(config.stages[number])
             state, stats = step_fns[number](state, next(iterator), weights, words, allowed)
             stats = jax.device_get(stats)
-            if (step + 1) % config.valid_every == 0:
+            if (step + 1) % config.valid_every == 0 or step + 1 == config.steps:
                 everything = update.Weights(*np.ones(3, np.float32))
                 stats |= _validate(losses_fn, state.params, valid, everything, words, allowed)
                 run.progress.note(_line(step, stats))
@@ -150,7 +151,10 @@ def _texts(samples: Sequence[generate.places.Sample]) -> list[str]:
 def _optimizer(config: PretrainConfig, stage: Stage, params) -> optax.GradientTransformation:
     """Moments of a part that did not learn would be near zero, and its first updates huge."""
     over = dataclasses.replace(
-        config.optimizer, schedule=stage.schedule, total_steps=max(stage.steps, 1)
+        config.optimizer,
+        learning_rate=config.optimizer.learning_rate * stage.rate,
+        schedule=stage.schedule,
+        total_steps=max(stage.steps, 1),
     )
     return make_optimizer(over, params)
 

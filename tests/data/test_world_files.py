@@ -107,6 +107,13 @@ def test_perception_tasks_speak_of_the_resized_image():
     located = pretrain.locate(rng, sample, frame)
     assert located.prompt.startswith("Where is the ") and "bbox_2d" in located.answer
     assert pretrain.name(rng, sample).answer.startswith("a ")
+    told = pretrain.tell(rng, sample, frame)
+    first, _, second = told.prompt.removeprefix("What and where are ")[:-1].partition(" and ")
+    assert told.answer.lower().index(first) < told.answer.lower().index(second)
+    assert told.answer.count("bbox_2d") == told.answer.count("It is a ") == 2
+    for one in pretrain.sums(rng, sample).answer[:-1].split(". "):
+        added, total = one.split(" = ")
+        assert sum(map(int, added.split(" + "))) == int(total)
     read = pretrain.read(rng, sample, frame, frames.PixelBounds(784, 56 * 56))
     assert read.image.shape == (56, 56, 3)
     assert int(read.answer[len("It says ") : -1]) in [place.number for place in sample.places]

@@ -141,7 +141,11 @@ def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Fram
         return pretrain.point(rng, sample)
     if name == "reckon":
         return pretrain.reckon(rng, sample)
-    names = "point, where, locate, both, reckon, name or caption"
+    if name == "tell":
+        return pretrain.tell(rng, sample, frame)
+    if name == "sums":
+        return pretrain.sums(rng, sample)
+    names = "point, where, locate, both, tell, reckon, sums, name or caption"
     raise ValueError(f"there is no lesson {name!r}: expected {names}")
 
 

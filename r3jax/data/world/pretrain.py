@@ -81,6 +81,18 @@ def both(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
     return Task(sample.image, f"Where are {names[0]} and {names[1]}?", " ".join(answers))
 
 
+def tell(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
+    """Where two places are and what is there: the second name is found after other words came."""
+    first, second = rng.permutation(len(sample.places))[:2]
+    names, answers = [], []
+    for place in (sample.places[first], sample.places[second]):
+        kind = draw_kind(rng, place)
+        names.append(place.words[kind])
+        seen = f"It is a {place.title}."
+        answers.append(f"{tell_cell(place, kind)} {_box(place, frame)}{seen}")
+    return Task(sample.image, f"What and where are {names[0]} and {names[1]}?", " ".join(answers))
+
+
 def reckon(rng: np.random.Generator, sample: Sample) -> Task:
     """What is known of two small numbers without looking: their sum, or which one is larger."""
     a, b = (int(n) for n in rng.choice(np.arange(1, 10), size=2, replace=False))
@@ -88,6 +100,13 @@ def reckon(rng: np.random.Generator, sample: Sample) -> Task:
         return Task(sample.image, f"What is the sum of {a} and {b}?", f"{a} + {b} = {a + b}.")
     answer = f"{max(a, b)} is larger than {min(a, b)}."
     return Task(sample.image, f"Which is larger, {a} or {b}?", answer)
+
+
+def sums(rng: np.random.Generator, sample: Sample, count: int = 8) -> Task:
+    """Sums that nobody asked for by number: each is found from its own two numbers alone."""
+    pairs = [rng.choice(np.arange(1, 10), size=2, replace=False) for _ in range(count)]
+    answer = " ".join(f"{a} + {b} = {a + b}." for a, b in pairs)
+    return Task(sample.image, "Do some sums.", answer)
 
 
 def _called(rng: np.random.Generator, sample: Sample) -> tuple[Place, str]:
