@@ -16,6 +16,7 @@ from PIL import Image
 from launch import train as program
 from r3jax import metrics
 from r3jax.checkpoint.store import Store
+from r3jax.data import pipelines
 from tests.run import loops, models
 
 
@@ -93,14 +94,13 @@ def test_a_bad_question_stops_rgrpo_before_it_starts(data, launch):
 
 def test_a_run_that_met_too_long_a_prompt_goes_on_with_a_larger_bucket(data, launch, tmp_path):
     def one_size(*args, prompt_tokens=48):
-        config = loops.sft_config(*args) | {"valid_data": ""}
+        config = loops.sft_config(*args) | {"valid_data": "", "batch_size": 1}
         shapes = {"prompt_tokens": (prompt_tokens,), "suffix_tokens": (128,)}
         return config | {"buckets": config["buckets"] | shapes}
 
+    (last,) = pipelines.BatchPlan((tuple(range(4)),), batch_size=1, seed=0)[3]
+    change_row(data / "sft.json", last, lambda row: {**row, "question": row["question"] * 4})
     assert launch(steps=2, make=one_size) == (0, "")
-    rows = json.loads((data / "sft.json").read_text())
-    rows = [{**row, "question": row["question"] * 4} for row in rows]
-    (data / "sft.json").write_text(json.dumps(rows))
     code, err = launch(steps=4, make=one_size)
     assert code == 1 and "the largest bucket is 48 of (48,): add a larger bucket" in err
 
