@@ -91,6 +91,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "weight_decay": 0.01,
                 "frozen": (),
             },
+            "valid_every": 365,  # ten times, after the last step too
             "checkpoint": {"every": 250, "keep": 1},
         }
     )

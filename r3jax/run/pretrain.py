@@ -118,7 +118,7 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
             weights = _weights(config.stages[number])
             state, stats = step_fns[number](state, next(iterator), weights, words, allowed)
             stats = jax.device_get(stats)
-            if (step + 1) % config.valid_every == 0 or step + 1 == config.steps:
+            if (step + 1) % config.valid_every == 0:
                 everything = update.Weights(*np.ones(3, np.float32))
                 stats |= _validate(losses_fn, state.params, valid, everything, words, allowed)
                 run.progress.note(_line(step, stats))
