@@ -153,35 +153,45 @@ def decode_until_stopped(
         flat = logits.reshape(B * G, -1)
         token, logp = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
         cache = text.append(state.cache, kv, last)
-        return _advance(state, cache, token.reshape(B, G), logp.reshape(B, G))
-
-    def _advance(state, cache, token, logp) -> DecodeState:
-        going = state.status == Status.DECODING
-        slot = state.length
-        automaton = jnp.where(going, stop_table[state.automaton, token], state.automaton)
-        length = slot + going
-        status = jnp.where(length >= budget, int(Status.FULL), int(Status.DECODING))
-        ended = jnp.isin(token, end_tokens)
-        status = jnp.where(ended, int(Status.ENDED), status)
-        status = jnp.where(automaton == stops.BOX_CLOSED, int(Status.BOX), status)
-        status = jnp.where(automaton == stops.ANSWER_CLOSED, int(Status.ANSWERED), status)
-        return DecodeState(
-            cache=cache,
-            tokens=_put(state.tokens, slot, token, going),
-            source=_put(state.source, slot, jnp.full_like(token, Source.SAMPLED, jnp.int8), going),
-            logp=_put(state.logp, slot, logp, going),
-            positions=_put(state.positions, slot, state.next_position, going),
-            length=length,
-            next_position=state.next_position + going,
-            automaton=automaton.astype(jnp.int32),
-            status=jnp.where(going, status, state.status),
-        )
+        sampled = token.reshape(B, G), logp.reshape(B, G)
+        return _take(state._replace(cache=cache), *sampled, budget, stop_table, end_tokens)
 
     def can_go_on(state: DecodeState) -> Array:
         decoding = state.status == Status.DECODING
         return decoding.any() & ~(decoding & (state.length >= room)).any()
 
     return jax.lax.while_loop(can_go_on, step, state)
+
+
+def _take(
+    state: DecodeState,
+    token: Array,
+    logp: Array,
+    budget: int,
+    stop_table: Array,
+    end_tokens: Array,
+) -> DecodeState:
+    """The state after each row that is DECODING took its `token` [B, G], sampled at `logp`."""
+    going = state.status == Status.DECODING
+    slot = state.length
+    automaton = jnp.where(going, stop_table[state.automaton, token], state.automaton)
+    length = slot + going
+    status = jnp.where(length >= budget, int(Status.FULL), int(Status.DECODING))
+    ended = jnp.isin(token, end_tokens)
+    status = jnp.where(ended, int(Status.ENDED), status)
+    status = jnp.where(automaton == stops.BOX_CLOSED, int(Status.BOX), status)
+    status = jnp.where(automaton == stops.ANSWER_CLOSED, int(Status.ANSWERED), status)
+    return DecodeState(
+        cache=state.cache,
+        tokens=_put(state.tokens, slot, token, going),
+        source=_put(state.source, slot, jnp.full_like(token, Source.SAMPLED, jnp.int8), going),
+        logp=_put(state.logp, slot, logp, going),
+        positions=_put(state.positions, slot, state.next_position, going),
+        length=length,
+        next_position=state.next_position + going,
+        automaton=automaton.astype(jnp.int32),
+        status=jnp.where(going, status, state.status),
+    )
 
 
 def grow(slots: int, state: DecodeState) -> DecodeState:

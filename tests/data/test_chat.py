@@ -1,7 +1,6 @@
 """The chat format: prompts as Transformers renders them, and one file that carries it."""
 
 import json
-import pathlib
 
 import jinja2
 import numpy as np
@@ -9,10 +8,9 @@ import pytest
 
 from r3jax import patches, positions
 from r3jax.data import chat, chat_file, frames, looks
-from r3jax.data.tokenizer import Tokenizer
 from r3jax.records import LookOutcome, Question, Source
+from tests.data.released import QWEN
 
-QWEN = Tokenizer.from_dir(pathlib.Path(__file__).parents[1] / "golden" / "tiny_untied")
 BOUNDS = frames.PixelBounds.of_tokens(4, 16)
 RULES = looks.LookRules(frames.PixelBounds.of_tokens(4, 16), max_looks=3)
 PLAIN = chat.ChatFormat(image_bounds=BOUNDS, look_rules=RULES)

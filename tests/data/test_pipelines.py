@@ -15,10 +15,10 @@ from r3jax.data import chat, chat_file, frames, looks, pipelines, traces, vlir
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.data.world import files, generate, noise
 from r3jax.records import Question
+from tests.data.released import QWEN
 
 ROOT = pathlib.Path(__file__).parents[2]
 BASE = ROOT / "assets" / "look_again_base"
-QWEN = Tokenizer.from_dir(ROOT / "tests" / "golden" / "tiny_untied")
 BUCKETS = ((0, 1, 2, 3, 4, 5, 6), (), (7, 8), (9, 10, 11, 12))
 
 

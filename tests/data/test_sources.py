@@ -1,7 +1,6 @@
 """Rows from files and from ArrayRecord: the same lessons, told apart by the name alone."""
 
 import json
-import pathlib
 
 import jax
 import numpy as np
@@ -10,11 +9,10 @@ import tensorflow_datasets as tfds
 
 from r3jax.data import array_records, chat, frames, images, looks, pipelines, sources, traces
 from r3jax.data.tfds_builder import LookAgainWorld
-from r3jax.data.tokenizer import Tokenizer
 from r3jax.data.vlir import RowError
 from r3jax.data.world import files
+from tests.data.released import QWEN
 
-QWEN = Tokenizer.from_dir(pathlib.Path(__file__).parents[1] / "golden" / "tiny_untied")
 FORM = chat.ChatFormat(
     None,
     "",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -12,11 +11,10 @@ from PIL import Image
 
 from r3jax import patches, positions
 from r3jax.data import chat, frames, looks, traces, vlir
-from r3jax.data.tokenizer import Tokenizer
 from r3jax.data.vlir import RowError
 from r3jax.records import Source, Stop
+from tests.data.released import QWEN
 
-QWEN = Tokenizer.from_dir(pathlib.Path(__file__).parents[1] / "golden" / "tiny_untied")
 FORM = chat.ChatFormat(
     None,
     "",

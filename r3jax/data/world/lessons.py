@@ -127,26 +127,11 @@ def _picture(plan: LessonPlan, seed: int, split: str, number: int, bounds: frame
 
 
 def _ask(rng: np.random.Generator, name: str, sample: Sample, frame: frames.Frame) -> pretrain.Task:
-    if name == "name":
-        return pretrain.name(rng, sample)
-    if name == "caption":
-        return pretrain.caption(sample, frame)
-    if name == "locate":
-        return pretrain.locate(rng, sample, frame)
-    if name == "where":
-        return pretrain.where(rng, sample)
-    if name == "both":
-        return pretrain.both(rng, sample, frame)
-    if name == "point":
-        return pretrain.point(rng, sample)
-    if name == "reckon":
-        return pretrain.reckon(rng, sample)
-    if name == "tell":
-        return pretrain.tell(rng, sample, frame)
-    if name == "sums":
-        return pretrain.sums(rng, sample)
-    names = "point, where, locate, both, tell, reckon, sums, name or caption"
-    raise ValueError(f"there is no lesson {name!r}: expected {names}")
+    if name not in pretrain.LESSONS:
+        raise ValueError(
+            f"there is no lesson {name!r}: expected one of {', '.join(pretrain.LESSONS)}"
+        )
+    return pretrain.LESSONS[name](rng, sample, frame)
 
 
 def scene_labels(sample: Sample) -> Mapping[str, np.ndarray]:

@@ -4,6 +4,7 @@ Boxes in the answers are whole pixels of the image as the model sees it (`frame`
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -72,25 +73,21 @@ def words_for(place: Place) -> frozenset[str]:
 
 def both(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
     """Where two places are, one after the other as they are asked for."""
-    first, second = rng.permutation(len(sample.places))[:2]
-    names, answers = [], []
-    for place in (sample.places[first], sample.places[second]):
-        kind = draw_kind(rng, place)
-        names.append(place.words[kind])
-        answers.append(f"{tell_cell(place, kind)} {_box(place, frame)}")
-    return Task(sample.image, f"Where are {names[0]} and {names[1]}?", " ".join(answers))
+    called = _called_two(rng, sample)
+    first, second = (place.words[kind] for place, kind in called)
+    told = [f"{tell_cell(place, kind)} {_box(place, frame)}" for place, kind in called]
+    return Task(sample.image, f"Where are {first} and {second}?", " ".join(told))
 
 
 def tell(rng: np.random.Generator, sample: Sample, frame: frames.Frame) -> Task:
     """Where two places are and what is there: the second name is found after other words came."""
-    first, second = rng.permutation(len(sample.places))[:2]
-    names, answers = [], []
-    for place in (sample.places[first], sample.places[second]):
-        kind = draw_kind(rng, place)
-        names.append(place.words[kind])
-        seen = f"It is a {place.title}."
-        answers.append(f"{tell_cell(place, kind)} {_box(place, frame)}{seen}")
-    return Task(sample.image, f"What and where are {names[0]} and {names[1]}?", " ".join(answers))
+    called = _called_two(rng, sample)
+    first, second = (place.words[kind] for place, kind in called)
+    told = [
+        f"{tell_cell(place, kind)} {_box(place, frame)}It is a {place.title}."
+        for place, kind in called
+    ]
+    return Task(sample.image, f"What and where are {first} and {second}?", " ".join(told))
 
 
 def reckon(rng: np.random.Generator, sample: Sample) -> Task:
@@ -115,6 +112,12 @@ def _called(rng: np.random.Generator, sample: Sample) -> tuple[Place, str]:
     return place, str(rng.choice(list(place.words)))
 
 
+def _called_two(rng: np.random.Generator, sample: Sample) -> list[tuple[Place, str]]:
+    """Two places in a random order, each with the kind of short name that it is called by."""
+    chosen = rng.permutation(len(sample.places))[:2]
+    return [(sample.places[n], draw_kind(rng, sample.places[n])) for n in chosen]
+
+
 def name(rng: np.random.Generator, sample: Sample) -> Task:
     """What stands in one cell."""
     place = sample.places[rng.integers(len(sample.places))]
@@ -129,6 +132,20 @@ def read(
     place = sample.places[rng.integers(len(sample.places))]
     crop = images.cut_crop(sample.image, frames.plan_crop(frame, place.gold_box, bounds))
     return Task(crop, "Read the number.", f"It says {place.number}.")
+
+
+LESSONS: Mapping[str, Callable[[np.random.Generator, Sample, frames.Frame], Task]] = {
+    "point": lambda rng, sample, _: point(rng, sample),
+    "where": lambda rng, sample, _: where(rng, sample),
+    "locate": locate,
+    "both": both,
+    "tell": tell,
+    "reckon": lambda rng, sample, _: reckon(rng, sample),
+    "sums": lambda rng, sample, _: sums(rng, sample),
+    "name": lambda rng, sample, _: name(rng, sample),
+    "caption": lambda _, sample, frame: caption(sample, frame),
+}
+"""Lessons about a scene by the name that a config calls them by."""
 
 
 def sentences(sample: Sample) -> list[str]:
