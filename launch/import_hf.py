@@ -2,7 +2,8 @@
 
     python launch/import_hf.py --model=Qwen2.5-VL-7B-Instruct --output=checkpoints/qwen_7b
 
-launch/export_hf.py writes any checkpoint back. Host memory: the model plus one file.
+launch/export_hf.py writes any checkpoint back. Host memory: the model, one file of it, and two of
+its weights stacked over the layers.
 """
 
 import argparse

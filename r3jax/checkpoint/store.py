@@ -14,6 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from r3jax.checkpoint import host_arrays
 from r3jax.checkpoint.errors import CheckpointError, listed
 from r3jax.checkpoint.iterator_state import (
     IteratorState,
@@ -51,7 +52,7 @@ class Store:
             cleanup_tmp_directories=not read_only,
         )
         handlers = {
-            "state": ocp.PyTreeCheckpointHandler(),
+            "state": ocp.PyTreeCheckpointHandler(type_handler_registry=host_arrays.registry()),
             "iterator": IteratorStateHandler(),
             "meta": ocp.JsonCheckpointHandler(),
         }
@@ -67,6 +68,8 @@ class Store:
         meta: Mapping[str, Any] | None = None,
     ) -> None:
         """Copies the state off the devices and returns; writing goes on in the background.
+
+        NumPy leaves are not copied as a whole: they are on disk when this returns.
 
         Raises: CheckpointError if `step` is there already, or if this or the save before failed.
         """
