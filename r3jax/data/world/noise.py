@@ -21,9 +21,9 @@ class NoiseConfig:
     drawn evenly from all that leave the box in the image, up to `max_shift` cells along each axis,
     no shift at all excluded.
 
-    Before that, `loose_share` of the one-look traces of `loose_families` get a box of two by two
-    cells around the place, as boxes of whole objects are: what is in it is shown no larger than the
-    prompt shows it.
+    Before that, `loose_share` of the looks of `loose_families` get a box of two by two cells around
+    the place, as boxes of whole objects are: what is in it is shown no larger than the prompt shows
+    it. Such a trace is wrong enough, its other boxes are not shifted.
     """
 
     off_share: float = 0.5
@@ -58,22 +58,21 @@ class Lesson:
 
 def teach(rng: np.random.Generator, sample: Sample, noise: NoiseConfig) -> Lesson:
     """The teacher's trace of a sample, its boxes as wrong as `noise` says."""
-    may_be_loose = sample.family in noise.loose_families and len(sample.targets) == 1
-    loose = may_be_loose and rng.random() < noise.loose_share
-    if not loose and rng.random() >= noise.off_share:
-        return Lesson(sample.rationale, sample.boxes_original, (True,) * len(sample.rationale))
+    may_be_loose = sample.family in noise.loose_families
+    loose = [may_be_loose and rng.random() < noise.loose_share for _ in sample.targets]
+    off = not any(loose) and rng.random() < noise.off_share
     height, width = sample.image.shape[:2]
     segments, boxes, trained = list(sample.rationale), [], [True]
     for index, target in enumerate(sample.targets):
         place = sample.places[target]
-        if loose:
-            box = loosen(place.gold_box, height, width)
-        else:
-            box = shift_box(rng, place.gold_box, height, width, noise, boxes)
-        gold = box_text(place.gold_box)
-        segments[index] = segments[index].removesuffix(gold) + box_text(box)
+        box = gold = place.gold_box
+        if loose[index]:
+            box = loosen(gold, height, width)
+        elif off:
+            box = shift_box(rng, gold, height, width, noise, boxes)
+        segments[index] = segments[index].removesuffix(box_text(gold)) + box_text(box)
         boxes.append(box)
-        trained.append(not loose and contains(box, place.plate_box))
+        trained.append(not loose[index] and contains(box, place.plate_box))
     return Lesson(tuple(segments), tuple(boxes), tuple(trained))
 
 
