@@ -85,7 +85,8 @@ def get_config() -> ml_collections.ConfigDict:
                 },
                 # Faster, and R-GRPO forgets what it is rarely rewarded for: sums of two looks.
                 "optimizer": optimizer(1e-4, 120, "cosine", ("vision",)),
-                # By its standard deviation a group that is right once in eight would weigh most.
+                # Divided by its deviation, a group with one lucky answer in eight would weigh as
+                # much as one that is right half the time.
                 "scale_by_std": False,
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},
