@@ -37,8 +37,8 @@ class OneByOne(ocp.type_handlers.NumpyHandler):
 
 def registry() -> ocp.type_handlers.TypeHandlerRegistry:
     """What handles which leaves: NumPy arrays one by one, the rest as Orbax always does."""
-    own = {np.ndarray: OneByOne()}
-    kinds = (int, float, np.ndarray, jax.Array)
+    as_always = (int, float, jax.Array)
     return ocp.type_handlers.create_type_handler_registry(
-        *((kind, own.get(kind) or ocp.type_handlers.get_type_handler(kind)) for kind in kinds)
+        *((kind, ocp.type_handlers.get_type_handler(kind)) for kind in as_always),
+        (np.ndarray, OneByOne()),
     )

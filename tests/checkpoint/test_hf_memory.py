@@ -45,7 +45,7 @@ watcher.join()
 print(max(seen) - seen[0])
 """
 SHARD = 9_000_000
-SLACK = 6_000_000  # of the interpreter
+SLACK = 4_000_000  # of the interpreter
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,8 @@ def test_restores_into_the_shardings_asked_for(tmp_path):
 
 # Orbax closes the event loop of a failed save while TensorStore still reports to it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_full_disk_is_explained_and_the_last_checkpoint_stays(tmp_path):
+@pytest.mark.parametrize("on_host", [False, True], ids=["device arrays", "NumPy arrays"])
+def test_full_disk_is_explained_and_the_last_checkpoint_stays(tmp_path, on_host):
     """A limit on file size stands for the full disk: the system call itself fails."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     store = Store(tmp_path, keep=1)  # the old one goes only when the new one is whole
@@ -189,7 +190,8 @@ def test_full_disk_is_explained_and_the_last_checkpoint_stays(tmp_path):
         with pytest.raises(
             CheckpointError, match=r"failed: .*File too large[\s\S]*: \[1\]. If the"
         ):
-            store.save(2, make_state(width=10_000))
+            state = make_state(width=10_000)
+            store.save(2, {"params": jax.device_get(state.params)} if on_host else state)
             store.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -201,15 +203,15 @@ def test_full_disk_is_explained_and_the_last_checkpoint_stays(tmp_path):
 
 KILLED = """
 import sys
+import jax
 import jax.numpy as jnp
-import numpy as np
 from r3jax.checkpoint.store import Store
 
 store = Store(sys.argv[1])
 store.save(1, {"params": {"a": jnp.arange(6.0)}}, {"at": 1})
 store.wait()
 print("first", flush=True)
-store.save(2, {"params": {"a": np.random.random((4000, 4000))}}, {"at": 2})
+store.save(2, {"params": {"a": jax.random.uniform(jax.random.key(0), (6000, 6000))}}, {"at": 2})
 print("second", flush=True)
 store.wait()
 """

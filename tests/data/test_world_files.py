@@ -77,6 +77,25 @@ def test_a_loose_box_holds_the_place_and_shows_its_print_no_larger_than_the_prom
     assert min(signs.values()) > 5
 
 
+def test_each_look_of_a_trace_is_loose_or_exact_by_itself():
+    mixed = noise.NoiseConfig(off_share=1.0, loose_families=("sign",), loose_share=0.5)
+    twice, seen = world.WorldConfig(two_look_share=1.0), set()
+    for index in range(160):
+        sample = world.sample(2, index, "train", twice)
+        lesson = files.teach_sample(sample, mixed)
+        height, width = sample.image.shape[:2]
+        golds = [sample.places[target].gold_box for target in sample.targets]
+        loose = [noise.loosen(gold, height, width) for gold in golds]
+        is_loose = tuple(box == wide for box, wide in zip(lesson.boxes_original, loose))
+        if sample.family != "sign" or not any(is_loose):
+            continue  # shifted
+        seen.add(is_loose)
+        assert lesson.trained[1:] == tuple(not each for each in is_loose)
+        exact = [box for box, each in zip(lesson.boxes_original, is_loose) if not each]
+        assert exact == [gold for gold, each in zip(golds, is_loose) if not each]
+    assert seen == {(True, False), (False, True), (True, True)}
+
+
 def test_a_shifted_box_that_misses_the_print_leaves_the_answer_untrained():
     half, off = world.WorldConfig(two_look_share=0.5), noise.NoiseConfig(off_share=1.0)
     missed = 0
