@@ -86,10 +86,17 @@ class MetricsWriter:
 def read(path: str | os.PathLike) -> list[dict[str, float]]:
     """Read the lines of a metrics file, in order.
 
-    Errors: ValueError naming file and line for a line that is no metrics object; a last line
-    without a line end, torn by a kill, is not an error and is left out.
+    Errors: FileNotFoundError that says what the file is; ValueError naming file and line for a
+    line that is no metrics object; a last line without a line end, torn by a kill, is not an error
+    and is left out.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: it holds the numbers of a run's steps, one line each; put it "
+            "back, or run that stage again in a new workdir"
+        )
+    text = path.read_text(encoding="utf-8")
     lines = text.split("\n")[:-1]  # what follows the last line end is torn, or empty
     found = []
     for number, line in enumerate(lines, start=1):

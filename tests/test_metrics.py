@@ -57,6 +57,11 @@ def test_a_broken_line_names_file_and_line(tmp_path, line):
         metrics.read(path)
 
 
+def test_a_missing_file_says_what_it_was(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"metrics.jsonl is missing: it holds the numbers"):
+        metrics.read(tmp_path / "metrics.jsonl")
+
+
 def test_tensorboard_gets_every_number_or_says_what_to_install(tmp_path, monkeypatch):
     def absent(name):
         raise ImportError(name)

@@ -10,6 +10,7 @@ WIDTH, HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 10, 8, 24
 _NUM_COLOURS = 6
 SMOOTH_FROM = 40  # points; longer curves get a running mean over a faint raw line
+START = 20  # the first 1/START of a long curve does not set the scale: it would flatten the rest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +36,13 @@ def line_plot(
 ) -> str:
     """A `<figure>` with axes, ticks, legend and one line for each series.
 
-    `include` are values that the y axis shows in any case (0 and 1 for shares).
+    `include` are values that the y axis shows in any case (0 and 1 for shares). Where the steep
+    start of a long curve leaves the scale, it runs along the edge.
     """
     if not series:
         raise ValueError(f"plot {title!r} has no series; leave it out")
     x_values = [x for one in series for x in one.x]
-    y_values = [y for one in series for y in one.y] + list(include)
+    y_values = [y for one in series for y in _settled(one.y)] + list(include)
     x_low, x_high = min(x_values), max(x_values)
     x_ticks = ticks(x_low, x_high, 5)
     y_ticks = ticks(min(y_values), max(y_values), 4)
@@ -77,6 +79,11 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [round(i * step, digits) + 0.0 for i in range(first, last + 1)]
 
 
+def _settled(values: Sequence[float]) -> Sequence[float]:
+    """The values without the first part of a long curve."""
+    return values[len(values) // START :] if len(values) >= SMOOTH_FROM else values
+
+
 def running_mean(values: Sequence[float], window: int) -> list[float]:
     """Mean of the last `window` values (fewer at the start)."""
     means, total = [], 0.0
@@ -100,7 +107,7 @@ class _Scale:
         return _LEFT + part * (WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        part = (value - self.y_low) / (self.y_high - self.y_low)
+        part = min(1.0, max(0.0, (value - self.y_low) / (self.y_high - self.y_low)))
         return HEIGHT - _BOTTOM - part * (HEIGHT - _TOP - _BOTTOM)
 
 

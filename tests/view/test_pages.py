@@ -102,6 +102,14 @@ def test_a_flat_curve_and_a_single_point_can_be_plotted(value):
     assert low <= value <= high
 
 
+def test_the_steep_start_of_a_long_curve_does_not_set_the_scale():
+    steep = [5.0, 2.0] + [0.04 + 0.01 * (i % 2) for i in range(78)]
+    svg = plot.line_plot("Loss", [plot.Series("loss", range(80), steep)])
+    assert ">0.05<" in svg and ">5<" not in svg
+    heights = [float(point.split(",")[1]) for point in re.findall(r"[\d.]+,-?[\d.]+", svg)]
+    assert min(heights) > 0 and max(heights) < plot.HEIGHT
+
+
 def test_a_series_of_unequal_or_infinite_values_is_an_error():
     with pytest.raises(ValueError, match="series 'a' has 2 x and 1 y values"):
         plot.Series("a", [0, 1], [0.0])
