@@ -1,59 +1,36 @@
 """Attention: over the segments of a row of patches, and over a shared prefix plus an own suffix.
 
-Softmax is in float32 whatever the inputs are. A suffix token attends to the prefix of its group
-(keys stored once for all G episodes), to what its episode has in its cache, and causally to the
-tokens it came with; the parts are computed separately and joined by log-sum-exp, which is exact.
+Both are one function. Queries go block by block, so that scores exist for one block at a time: each
+block meets the keys that came with it (causally, or within its segment) and those that were there
+before, under one softmax in float32. The gradient makes the scores again from the log-sum-exp
+instead of keeping them.
+Source: the block-wise forward and backward of FlashAttention; sharing keys in a group is our own.
 """
 
+import functools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from r3jax.arrays import Array, Bool, Float, Int
 
 MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
+BLOCK = 128  # queries of a sequence that have scores at the same time, at least
+MOST_BLOCKS = 16  # they are unrolled: a long sequence takes larger ones
 
 
 class Past(NamedTuple):
-    """Keys and values computed before, heads first, and which of them are real.
+    """Keys and values computed before, and which of them are real.
 
-    Of a group: [B, K, P, H], mask [B, P]; of its episodes: [B, G, K, S, H], mask [B, G, S].
+    Of a group: [B, K, P, H], mask [B, P]; of its episodes: [B, K, G, S, H], mask [B, G, S].
     """
 
     k: Array
     v: Array
-    mask: Array
-
-
-class Partial(NamedTuple):
-    """Attention over one part of the keys, not yet normalised: values [..., H], max and sum [...].
-
-    The attention over the part alone is `values / total`.
-    """
-
-    values: Array
-    maximum: Array
-    total: Array
-
-
-def _partial(scores: Array, mask: Array, weigh) -> Partial:
-    """`scores` [..., T, S] in float32; `weigh` multiplies weights [..., T, S] with the values."""
-    scores = jnp.where(mask, scores, MASKED)
-    maximum = jax.lax.stop_gradient(scores.max(-1))
-    weights = jnp.exp(scores - maximum[..., None])
-    return Partial(weigh(weights), maximum, weights.sum(-1))
-
-
-def join(first: Partial, second: Partial) -> Partial:
-    """Joins attention over two sets of keys into attention over both (log-sum-exp)."""
-    maximum = jnp.maximum(first.maximum, second.maximum)
-    one, two = jnp.exp(first.maximum - maximum), jnp.exp(second.maximum - maximum)
-    return Partial(
-        first.values * one[..., None] + second.values * two[..., None],
-        maximum,
-        first.total * one + second.total * two,
-    )
+    mask: Bool[Array, "B *G S"]
 
 
 def attend_segments(
@@ -63,61 +40,141 @@ def attend_segments(
     segment: Int[Array, "X T"],
 ) -> Float[Array, "X T N H"]:
     """Attends within each segment of a row, both ways; segment 0 is padding and gives no signal."""
-    scores = jnp.einsum("xtnh,xsnh->xnts", q, k, preferred_element_type=jnp.float32)
-    mask = (segment[:, :, None] == segment[:, None, :]) & (segment[:, None, :] > 0)
-    scores = jnp.where(mask[:, None], scores * q.shape[-1] ** -0.5, MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("xnts,xsnh->xtnh", weights, v)
+    q, k, v = (jnp.moveaxis(y, 1, 2) for y in (q, k, v))
+    own = Past(k[:, :, None], v[:, :, None], segment[:, None])
+    out = _attend(False, q[:, :, None, None], own, ())
+    return jnp.moveaxis(out[:, :, 0, 0], 1, 2)
 
 
 def attend_group(
     q: Float[Array, "B G T N H"],
-    k: Float[Array, "B G K S H"],
-    v: Float[Array, "B G K S H"],
-    mask: Bool[Array, "B G T S"],
-    prefix: Past | None = None,
-    cache: Past | None = None,
+    k: Float[Array, "B K G T H"],
+    v: Float[Array, "B K G T H"],
+    valid: Bool[Array, "B G T"] | None,
+    pasts: Sequence[Past] = (),
 ) -> Float[Array, "B G T N H"]:
-    """Attends from suffix tokens to each other as `mask` says, and to all that came before them.
+    """Attends from suffix tokens causally to the `valid` ones among them (all, if it is None), and
+    to all that came before them: `pasts`, whose queries are the whole group's where they have no G.
 
     Query heads N are grouped over key heads K in order (head n reads key head n // (N / K)).
     """
     B, G, T, N, H = q.shape
-    K = k.shape[2]
-    grouped = q.reshape(B, G, T, K, N // K, H) * jnp.asarray(H**-0.5, q.dtype)
-    part = _over_own(grouped, k, v, mask)
-    if cache is not None:
-        part = join(part, _over_own(grouped, cache.k, cache.v, cache.mask[:, :, None]))
-    if prefix is not None:
-        part = join(part, _over_prefix(grouped, prefix))
-    out = part.values / part.total[..., None]
-    return jnp.moveaxis(out, 4, 2).reshape(B, G, T, N, H).astype(q.dtype)
+    K = k.shape[1]
+    rows = q.reshape(B, G, T, K, N // K, H).transpose(0, 3, 1, 4, 2, 5)
+    out = _attend(True, rows, Past(k, v, valid), tuple(pasts))
+    return out.transpose(0, 2, 4, 1, 3, 5).reshape(B, G, T, N, H)
 
 
-def _over_own(grouped: Array, k: Array, v: Array, mask: Array) -> Partial:
-    """Each episode's queries [B, G, T, K, M, H] against its own keys [B, G, K, S, H]."""
-    scores = jnp.einsum("bgtkmh,bgksh->bgkmts", grouped, k, preferred_element_type=jnp.float32)
-    return _partial(
-        scores,
-        mask[:, :, None, None],
-        lambda w: jnp.einsum("bgkmts,bgksh->bgkmth", w.astype(v.dtype), v).astype(jnp.float32),
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(causal: bool, q: Array, own: Past, pasts: tuple[Past, ...]) -> Array:
+    """Rows q [B, K, G, M, T, H] over keys of `own` [B, K, G, T, H] and of `pasts`.
+
+    The mask of `own` numbers segments that do not see each other, int or bool [B, G, T] (0: not
+    seen at all), or is None for a single one.
+    """
+    return _forward(causal, q, own, pasts)[0]
+
+
+def _forward(causal: bool, q: Array, own: Past, pasts: tuple[Past, ...]):
+    outs, totals = [], []
+    for lo, hi in _blocks(q.shape[4]):
+        rows = q[..., lo:hi, :]
+        parts = [*_parts(causal, rows, lo, hi, own, pasts)]
+        maximum = functools.reduce(jnp.maximum, [scores.max(-1) for scores, _ in parts])
+        weights = [jnp.exp(scores - maximum[..., None]) for scores, _ in parts]
+        total = sum(w.sum(-1) for w in weights)
+        values = sum(_weigh(w, past.v) for w, (_, past) in zip(weights, parts))
+        outs.append((values / total[..., None]).astype(q.dtype))
+        totals.append(maximum + jnp.log(total))
+    out, lse = jnp.concatenate(outs, axis=4), jnp.concatenate(totals, axis=4)
+    return out, (q, own, pasts, out, lse)
+
+
+def _backward(causal: bool, kept, gradient: Array):
+    q, own, pasts, out, lse = kept
+    T = q.shape[4]
+    scale = q.shape[-1] ** -0.5
+    inner = (gradient.astype(jnp.float32) * out.astype(jnp.float32)).sum(-1)
+    to_q, to_kv = [], [_zeros(past) for past in (own, *pasts)]
+    for lo, hi in _blocks(T):
+        rows, upstream = q[..., lo:hi, :], gradient[..., lo:hi, :]
+        block_lse, block_inner = lse[..., lo:hi, None], inner[..., lo:hi, None]
+        to_rows = 0.0
+        for i, (scores, past) in enumerate(_parts(causal, rows, lo, hi, own, pasts)):
+            weights = jnp.exp(scores - block_lse)
+            to_scores = weights * (_scores(upstream, past.v) - block_inner) * scale
+            to_rows += _weigh(to_scores, past.k)
+            n = past.k.shape[-2]
+            dk, dv = to_kv[i]
+            dk = dk.at[..., :n, :].add(_collect(to_scores, rows, past.k))
+            to_kv[i] = dk, dv.at[..., :n, :].add(_collect(weights, upstream, past.v))
+        to_q.append(to_rows.astype(q.dtype))
+    first, *rest = (
+        Past(dk.astype(past.k.dtype), dv.astype(past.v.dtype), None)
+        for (dk, dv), past in zip(to_kv, (own, *pasts))
     )
+    return jnp.concatenate(to_q, axis=4), first, tuple(rest)
 
 
-def _over_prefix(grouped: Array, prefix: Past) -> Partial:
-    """All episodes' queries against the group's keys as one batched product."""
-    B, G, T, K, M, H = grouped.shape
-    k, v, mask = prefix
-    rows = grouped.transpose(0, 3, 4, 1, 2, 5).reshape(B, K, M * G * T, H)
-    scores = jnp.einsum("bkrh,bkph->bkrp", rows, k, preferred_element_type=jnp.float32)
-    part = _partial(
-        scores,
-        mask[:, None, None],
-        lambda w: jnp.einsum("bkrp,bkph->bkrh", w.astype(v.dtype), v).astype(jnp.float32),
+_attend.defvjp(_forward, _backward)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    size = max(BLOCK, -(-length // MOST_BLOCKS))
+    return [(lo, min(lo + size, length)) for lo in range(0, length, size)]
+
+
+def _zeros(past: Past) -> tuple[Array, Array]:
+    return tuple(jnp.zeros(y.shape, jnp.float32) for y in (past.k, past.v))
+
+
+def _parts(
+    causal: bool, rows: Array, lo: int, hi: int, own: Past, pasts: tuple[Past, ...]
+) -> Iterator[tuple[Array, Past]]:
+    """Yields masked scores [B, K, G, M, T, S] of the block lo:hi with the keys of each part.
+
+    Of `own` only the keys that the block may see are there.
+    """
+    scale = rows.shape[-1] ** -0.5
+    end = hi if causal else own.k.shape[-2]
+    masks = []
+    if causal:
+        order = np.arange(lo, hi)[:, None] >= np.arange(end)
+        masks.append(jnp.asarray(order[(None,) * 4]))
+    if own.mask is not None:
+        mine, others = own.mask[..., lo:hi, None], own.mask[..., None, :end]
+        masks.append(((mine == others) & (others != 0))[:, None, :, None])
+    seen = Past(own.k[..., :end, :], own.v[..., :end, :], own.mask)
+    scores = _scores(rows, seen.k) * scale
+    yield (jnp.where(functools.reduce(jnp.logical_and, masks), scores, MASKED), seen)
+    for past in pasts:
+        mask = past.mask if past.mask.ndim == 3 else past.mask[:, None]
+        yield jnp.where(mask[:, None, :, None, None], _scores(rows, past.k) * scale, MASKED), past
+
+
+def _flat(rows: Array, keys: Array) -> Array:
+    """Rows [B, K, G, M, T, X] as one matrix for each matrix of keys [B, K, (G), S, H]."""
+    return rows.reshape(*keys.shape[:-2], -1, rows.shape[-1])
+
+
+def _scores(rows: Array, keys: Array) -> Array:
+    """Products [B, K, G, M, T, S] of rows [B, K, G, M, T, H] with their keys, in float32."""
+    flat = jnp.einsum(
+        "...rh,...sh->...rs", _flat(rows, keys), keys, preferred_element_type=jnp.float32
     )
+    return flat.reshape(*rows.shape[:-1], keys.shape[-2])
 
-    def to_groups(x):  # [B, K, M*G*T, ...] -> [B, G, K, M, T, ...]
-        x = x.reshape(B, K, M, G, T, *x.shape[3:])
-        return jnp.moveaxis(x, 3, 1)
 
-    return Partial(*(to_groups(x) for x in part))
+def _weigh(weights: Array, values: Array) -> Array:
+    """Sums of values [B, K, (G), S, H] by weights [B, K, G, M, T, S], in float32."""
+    flat = _flat(weights.astype(values.dtype), values)
+    out = jnp.einsum("...rs,...sh->...rh", flat, values, preferred_element_type=jnp.float32)
+    return out.reshape(*weights.shape[:-1], values.shape[-1])
+
+
+def _collect(weights: Array, rows: Array, keys: Array) -> Array:
+    """Sums over rows [B, K, G, M, T, H] by weights [B, K, G, M, T, S], one for each of the keys."""
+    flat = _flat(weights.astype(rows.dtype), keys)
+    return jnp.einsum(
+        "...rs,...rh->...sh", flat, _flat(rows, keys), preferred_element_type=jnp.float32
+    )

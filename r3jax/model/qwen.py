@@ -62,7 +62,7 @@ class Qwen25VL(nn.Module):
     ) -> tuple[Float[Array, "B P D"], Prefix]:
         """Runs embedded prompts; returns hidden states and the prefix to decode against."""
         hidden, kv = self.text(x[:, None], positions[:, :, None], valid=mask[:, None])
-        return hidden[:, 0], Prefix(kv.k[:, :, 0], kv.v[:, :, 0], mask)
+        return hidden[:, 0], Prefix(kv.k[:, :, :, 0], kv.v[:, :, :, 0], mask)
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
         """Returns float32 logits."""

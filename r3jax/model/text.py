@@ -29,7 +29,7 @@ class Prefix(NamedTuple):
 
 
 class SuffixCache(NamedTuple):
-    """Keys and values of suffixes, [L, B, G, K, S, H]; S slots, filled from 0 on."""
+    """Keys and values of suffixes, [L, B, K, G, S, H]; S slots, filled from 0 on."""
 
     k: Array
     v: Array
@@ -37,7 +37,7 @@ class SuffixCache(NamedTuple):
 
 def empty_cache(config: TextConfig, groups: int, episodes: int, slots: int, dtype) -> SuffixCache:
     """Returns a cache of zeros for `groups` x `episodes` rows."""
-    shape = (config.num_layers, groups, episodes, config.num_kv_heads, slots, config.head_dim)
+    shape = (config.num_layers, groups, config.num_kv_heads, episodes, slots, config.head_dim)
     return SuffixCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
@@ -53,7 +53,7 @@ def append(cache: SuffixCache, new: SuffixCache, start: Int[Array, "B G"]) -> Su
     def write_row(row, values, at):  # [L, K, S, H], [L, K, T, H]
         return jax.lax.dynamic_update_slice(row, values.astype(row.dtype), (0, 0, at, 0))
 
-    write = jax.vmap(jax.vmap(write_row, in_axes=(1, 1, 0), out_axes=1), (1, 1, 0), 1)
+    write = jax.vmap(jax.vmap(write_row, in_axes=(2, 2, 0), out_axes=2), (1, 1, 0), 1)
     return SuffixCache(*(write(old, values, start) for old, values in zip(cache, new)))
 
 
@@ -63,7 +63,7 @@ class TextAttention(nn.Module):
     config: TextConfig
 
     @nn.compact
-    def __call__(self, x, cos, sin, mask, prefix, cache):
+    def __call__(self, x, cos, sin, valid, pasts):
         config = self.config
 
         def project(name, heads, axis):
@@ -72,8 +72,8 @@ class TextAttention(nn.Module):
         q = rope.rotate(project("q", config.num_heads, HEADS), cos, sin)
         k = rope.rotate(project("k", config.num_kv_heads, KV_HEADS), cos, sin)
         v = project("v", config.num_kv_heads, KV_HEADS)
-        k, v = jnp.moveaxis(k, 2, 3), jnp.moveaxis(v, 2, 3)  # heads first, as they are kept
-        out = attention.attend_group(q, k, v, mask, prefix, cache)
+        k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)  # heads first, as they are kept
+        out = attention.attend_group(q, k, v, valid, pasts)
         o = Linear((config.hidden_size,), (HEADS, HEAD, EMBED), inputs=2, name="o")
         return o(out), SuffixCache(k, v)
 
@@ -84,13 +84,11 @@ class TextLayer(nn.Module):
     config: TextConfig
 
     @nn.compact
-    def __call__(self, x, past, cos, sin, mask, past_masks):
-        prefix, cache = (
-            None if kv is None else attention.Past(*kv, seen) for kv, seen in zip(past, past_masks)
-        )
+    def __call__(self, x, past, cos, sin, valid, past_masks):
+        pasts = [attention.Past(*kv, seen) for kv, seen in zip(past, past_masks, strict=True)]
         eps = self.config.rms_norm_eps
         attend = TextAttention(self.config, name="attention")
-        out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), cos, sin, mask, prefix, cache)
+        out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), cos, sin, valid, pasts)
         x = x + out
         mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=False, name="mlp")
         return x + mlp(RMSNorm(EMBED, eps, name="norm2")(x)), kv
@@ -156,23 +154,22 @@ class Decoder(nn.Module):
         cache: SuffixCache | None = None,
         start: Int[Array, "B G"] | None = None,
     ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
-        """Returns hidden states and the new tokens' keys and values, [L, B, G, K, T, H].
+        """Returns hidden states and the new tokens' keys and values, [L, B, K, G, T, H].
 
         Tokens attend causally to the `valid` ones among them (all, if it is not given), to the
         prefix, and to the slots of the cache before `start`: what lies in later slots is never
         seen, so padding may be written there.
         """
-        B, G, T = x.shape[:3]
-        mask = jnp.broadcast_to(jnp.tril(jnp.ones((T, T), bool)), (B, G, T, T))
-        if valid is not None:
-            mask &= valid[:, :, None, :]
         angles = rope.text_angles(positions, self.config.mrope_section, self.config.rope_theta)
         cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
-        prefix_kv, prefix_mask = (None, None) if prefix is None else (prefix[:2], prefix.mask)
-        filled = None
+        pasts, masks = [], []
         if cache is not None:
-            filled = jnp.arange(cache.k.shape[4])[None, None] < start[..., None]
-        x, kv = self.layers(x, (prefix_kv, cache), cos, sin, mask, (prefix_mask, filled))
+            pasts.append(cache)
+            masks.append(jnp.arange(cache.k.shape[4])[None, None] < start[..., None])
+        if prefix is not None:
+            pasts.append(prefix[:2])
+            masks.append(prefix.mask)
+        x, kv = self.layers(x, pasts, cos, sin, valid, masks)
         return self.norm(x), kv
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:

@@ -34,7 +34,7 @@ KEEP = -1  # in an insertion: the row's status stays
 class DecodeState(NamedTuple):
     """Everything that a batch of rows is, on the device.
 
-    cache [L, B, G, K, S, H]; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
+    cache [L, B, K, G, S, H]; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
     slots; length [B, G] filled slots; next_position, automaton, status [B, G].
     """
 

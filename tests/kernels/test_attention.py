@@ -1,8 +1,9 @@
-"""Attention in two parts is attention over all keys; joining parts does not depend on the order."""
+"""Attention block by block over several sets of keys is attention over all of them at once."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ def plain(q, k, v, mask):
     out = np.zeros_like(q)
     for head in range(q.shape[1]):
         scores = q[:, head] @ k[:, head // shared].T / np.sqrt(q.shape[-1])
-        weights = np.where(mask, np.exp(scores - scores.max()), 0.0)
+        weights = np.where(mask, np.exp(scores - scores.max(initial=0)), 0.0)
         out[:, head] = weights / weights.sum(-1, keepdims=True) @ v[:, head // shared]
     return out
 
@@ -26,8 +27,17 @@ def draw(seed, *shape):
 
 
 def heads_first(x):
-    """[..., tokens, heads, H] as keys and values are given."""
-    return jnp.swapaxes(x, -3, -2)
+    """[B, ..., tokens, heads, H] as keys and values are given: heads after B."""
+    return jnp.moveaxis(x, -2, 1)
+
+
+@pytest.fixture(params=[2, 128], ids=["blocks of 2", "one block"], autouse=True, scope="module")
+def block(request):
+    """How many queries have scores at the same time: nothing may depend on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", request.param)
+        jax.clear_caches()
+        yield
 
 
 # B, G, T, P, K, N: every size differs from the others, so that no two axes can be confused.
@@ -48,80 +58,89 @@ def test_attention_over_prefix_and_suffix_is_attention_over_both(shape, seen, se
         draw(seed + 2, B, G, T, K, H),
     )
     prefix = draw(seed + 3, B, P, K, H), draw(seed + 4, B, P, K, H), rng.rand(B, P) < seen
-    mask = np.broadcast_to(np.tril(np.ones((T, T), bool)), (B, G, T, T))
-    mask = mask & ((rng.rand(B, G, 1, T) < seen) | np.eye(T, dtype=bool))  # each sees itself
+    valid = rng.rand(B, G, T) < seen
+    mask = np.tril(np.ones((T, T), bool)) & valid[:, :, None]
     past = attention.Past(heads_first(prefix[0]), heads_first(prefix[1]), prefix[2])
-    found = attend_group(q, heads_first(k), heads_first(v), mask, past if P else None)
+    found = attend_group(q, heads_first(k), heads_first(v), valid, (past,) if P else ())
+    assert np.isfinite(found).all()
     for b, g in np.ndindex(B, G):
+        real = valid[b, g]  # what a padded token gives has no meaning
         expected = plain(
-            q[b, g],
+            q[b, g][real],
             np.concatenate([prefix[0][b], k[b, g]]),
             np.concatenate([prefix[1][b], v[b, g]]),
-            np.concatenate([np.broadcast_to(prefix[2][b], (T, P)), mask[b, g]], axis=1),
+            np.concatenate([np.broadcast_to(prefix[2][b], (T, P)), mask[b, g]], axis=1)[real],
         )
-        np.testing.assert_allclose(found[b, g], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[b, g][real], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_keys_in_a_cache_count_as_keys_among_the_new_tokens():
     B, G, T, S, N, K = 2, 3, 2, 6, 4, 2
     q = draw(0, B, G, T, N, H)
-    k, v = draw(1, B, G, K, S + T, H), draw(2, B, G, K, S + T, H)
+    k, v = draw(1, B, K, G, S + T, H), draw(2, B, K, G, S + T, H)
     filled = np.arange(S) < np.array([[0, 1, 6], [3, 2, 5]])[..., None]
-    causal = np.broadcast_to(np.tril(np.ones((T, T), bool)), (B, G, T, T))
     cache = attention.Past(k[..., :S, :], v[..., :S, :], filled)
-    found = attend_group(q, k[..., S:, :], v[..., S:, :], causal, None, cache)
-    seen = np.concatenate([np.broadcast_to(filled[:, :, None], (B, G, T, S)), causal], axis=-1)
-    np.testing.assert_allclose(found, attend_group(q, k, v, seen), rtol=1e-5, atol=1e-6)
+    found = attend_group(q, k[..., S:, :], v[..., S:, :], None, (cache,))
+    for b, g in np.ndindex(B, G):
+        keys, values = (y[b, :, g].swapaxes(0, 1) for y in (k, v))
+        seen = np.concatenate([np.tile(filled[b, g], (T, 1)), np.tril(np.ones((T, T), bool))], 1)
+        expected = plain(q[b, g], keys, values, seen)
+        np.testing.assert_allclose(found[b, g], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_through_two_parts_equal_those_through_one():
-    B, G, T, P, N, K = 1, 2, 3, 5, 4, 2
-    q, k, v = draw(0, B, G, T, N, H), draw(1, B, G, T, K, H), draw(2, B, G, T, K, H)
-    pk, pv, cotangent = draw(3, B, P, K, H), draw(4, B, P, K, H), draw(5, B, G, T, N, H)
-    prefix_mask = np.array([[True, True, False, True, True]])
-    mask = np.broadcast_to(np.tril(np.ones((T, T), bool)), (B, G, T, T))
+def simply(q, k, v, mask, prefix=None):
+    """The same attention in one line each, for autodiff: k, v [B, K, G, T, H], mask [B, G, T, S],
+    prefix (k, v) [B, K, P, H], whose keys come first in the mask."""
+    if prefix is not None:
+        wide = [jnp.repeat(y[:, :, None], q.shape[1], 2) for y in prefix]
+        k, v = (jnp.concatenate([w, y], 3) for w, y in zip(wide, (k, v)))
+    k, v = (jnp.repeat(y, q.shape[3] // k.shape[1], 1) for y in (k, v))
+    scores = jnp.einsum("bgtnh,bngsh->bgnts", q, k) / np.sqrt(q.shape[-1])
+    weights = jax.nn.softmax(jnp.where(mask[:, :, None], scores, -1e30))
+    return jnp.einsum("bgnts,bngsh->bgtnh", weights, v)
 
-    def two_parts(q, k, v, pk, pv):
-        past = attention.Past(heads_first(pk), heads_first(pv), prefix_mask)
-        found = attention.attend_group(q, heads_first(k), heads_first(v), mask, past)
-        return (found * cotangent).sum()
 
-    def one_part(q, k, v, pk, pv):
-        def all_keys(prefix, own):
-            shared = jnp.broadcast_to(prefix[:, None], (B, G, *prefix.shape[1:]))
-            return heads_first(jnp.concatenate([shared, own], axis=2))
-
-        seen = np.broadcast_to(prefix_mask[:, None, None], (B, G, T, P))
-        both = np.concatenate([seen, mask], axis=-1)
-        return (attention.attend_group(q, all_keys(pk, k), all_keys(pv, v), both) * cotangent).sum()
-
-    arguments = (q, k, v, pk, pv)
-    pairs = zip(
-        *(jax.jit(jax.grad(f, argnums=range(5)))(*arguments) for f in (two_parts, one_part))
-    )
+def assert_same_gradients(ours, simple, arguments):
+    argnums = range(len(arguments))
+    pairs = zip(*(jax.jit(jax.grad(f, argnums=argnums))(*arguments) for f in (ours, simple)))
     for found, expected in pairs:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_join_is_associative_and_commutative():
-    def part(seed, height):
-        maximum = draw(seed, 6) + height
-        return attention.Partial(draw(seed + 1, 6, 3), maximum, np.exp(draw(seed + 2, 6)))
+def test_gradients_over_prefix_and_suffix_are_those_of_autodiff():
+    B, G, T, P, N, K = 1, 2, 5, 3, 4, 2
+    q, k, v = draw(0, B, G, T, N, H), draw(1, B, K, G, T, H), draw(2, B, K, G, T, H)
+    pk, pv, cotangent = draw(3, B, K, P, H), draw(4, B, K, P, H), draw(5, B, G, T, N, H)
+    prefix_mask = np.array([[True, False, True]])
+    valid = np.arange(T) < np.array([[[5], [3]]])
+    cotangent = cotangent * valid[..., None, None]
+    seen = np.broadcast_to(prefix_mask[:, None, None], (B, G, T, P))
+    mask = np.concatenate([seen, np.tril(np.ones((T, T), bool)) & valid[:, :, None]], axis=-1)
 
-    # the second is so low that it adds nothing, the third holds no key at all
-    parts = part(0, 0.0), part(3, -200.0), part(6, 1.0)
-    empty = attention.Partial(np.zeros((6, 3)), np.full(6, attention.MASKED), np.ones(6))
-    join = attention.join
-    a, b, c = parts
-    outs = [
-        join(join(a, b), c),
-        join(a, join(b, c)),
-        join(c, join(b, a)),
-        join(join(a, empty), join(b, c)),
-    ]
-    values = [np.asarray(out.values / out.total[:, None]) for out in outs]
-    for other in values[1:]:
-        np.testing.assert_allclose(other, values[0], rtol=1e-5)
+    def ours(q, k, v, pk, pv):
+        past = attention.Past(pk, pv, prefix_mask)
+        return (attention.attend_group(q, k, v, valid, (past,)) * cotangent).sum()
+
+    def simple(q, k, v, pk, pv):
+        return (simply(q, k, v, mask, (pk, pv)) * cotangent).sum()
+
+    assert_same_gradients(ours, simple, (q, k, v, pk, pv))
+
+
+def test_gradients_within_segments_are_those_of_autodiff():
+    segment = np.array([[1, 1, 2, 2, 2, 0, 0], [1, 2, 3, 4, 4, 4, 4]], np.int32)
+    q, k, v, cotangent = (draw(seed, 2, 7, 3, H) for seed in range(4))
+    cotangent = cotangent * (segment > 0)[..., None, None]
+    mask = (segment[:, :, None] == segment[:, None]) & (segment[:, None] > 0)
+
+    def ours(q, k, v):
+        return (attention.attend_segments(q, k, v, segment) * cotangent).sum()
+
+    def simple(q, k, v):
+        k, v = (jnp.moveaxis(y, 2, 1)[:, :, None] for y in (k, v))
+        return (simply(q[:, None], k, v, mask[:, None])[:, 0] * cotangent).sum()
+
+    assert_same_gradients(ours, simple, (q, k, v))
 
 
 @given(st.sampled_from([1, 9]), st.integers(0, 10**6))
