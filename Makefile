@@ -4,6 +4,7 @@
 #   make look-again-base    pre-train the base model it starts from
 #   make test               lint and tests, with coverage of r3jax
 #   make test-pillow        the tests of pixels, under every major version of Pillow
+#   make bench              r3jax beside its peers; writes docs/performance.md
 #
 # PYTHON chooses the interpreter; with another version .venv is made anew.
 PYTHON ?= python3.11
@@ -19,7 +20,7 @@ MADE := $(VENV)/made-$(VERSION).stamp
 RUN := $(VENV)/run-$(VERSION).stamp
 TEST := $(VENV)/test-$(VERSION).stamp
 
-.PHONY: look-again look-again-base test test-pillow lint
+.PHONY: look-again look-again-base test test-pillow lint bench
 
 look-again: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
@@ -39,6 +40,9 @@ test-pillow: $(TEST)
 			tests/test_patches.py tests/data/test_images.py tests/data/test_world_files.py \
 			|| exit 1; \
 	done
+
+bench: $(TEST)
+	$(BIN)/python -m benchmarks
 
 lint: $(TEST)
 	$(BIN)/ruff check .

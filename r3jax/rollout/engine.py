@@ -74,7 +74,7 @@ def make_engine(
     serve.check_buckets(tokenizer, form, buckets)
     made = programs.make_programs(
         model,
-        tokenizer,
+        programs.token_rules(tokenizer, model.config.text.vocab_size),
         config.sampling,
         config.episodes,
         buckets.suffix_tokens,

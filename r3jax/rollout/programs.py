@@ -35,6 +35,28 @@ class Programs:
     grow: tuple[Callable, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class TokenRules:
+    """What sampled tokens may be and do.
+
+    `allowed` bool [V] may be sampled, `next_state` int [states, V] are the transitions of the
+    automaton of `stops`, `end_tokens` int [E] end an episode.
+    """
+
+    allowed: np.ndarray
+    next_state: np.ndarray
+    end_tokens: np.ndarray
+
+
+def token_rules(tokenizer: Tokenizer, vocab_size: int) -> TokenRules:
+    """Returns the rules of a model with this tokenizer."""
+    return TokenRules(
+        allowed_tokens(tokenizer, vocab_size),
+        stops.build(tokenizer.token_bytes(), vocab_size).next_state,
+        np.array([tokenizer.ids.im_end, tokenizer.ids.endoftext]),
+    )
+
+
 def allowed_tokens(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
     """Returns bool [V]: what may be sampled. Image and vision tokens and padded rows may not."""
     allowed = np.arange(vocab_size) < tokenizer.vocab_size
@@ -46,7 +68,7 @@ def allowed_tokens(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
 
 def make_programs(
     model: Qwen25VL,
-    tokenizer: Tokenizer,
+    rules: TokenRules,
     sampling_config: sampling.SamplingConfig,
     episodes: int,
     lengths: Sequence[int],
@@ -58,11 +80,10 @@ def make_programs(
     """
     filled = [length + 1 for length in sorted(lengths)]  # slot 0 is the last prompt token
     slots = tuple(length + look_tokens for length in filled)
-    vocab_size = model.config.text.vocab_size
     constants = {
-        "allowed": jnp.asarray(allowed_tokens(tokenizer, vocab_size)),
-        "stop_table": jnp.asarray(stops.build(tokenizer.token_bytes(), vocab_size).next_state),
-        "end_tokens": jnp.asarray([tokenizer.ids.im_end, tokenizer.ids.endoftext]),
+        "allowed": jnp.asarray(rules.allowed),
+        "stop_table": jnp.asarray(rules.next_state),
+        "end_tokens": jnp.asarray(rules.end_tokens),
     }
 
     def encode(params, images):

@@ -1,0 +1,118 @@
+"""r3jax's programs for the plain model: encode, prefill, decode, a step of SFT."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import mini, model
+from r3jax import batches, host, patches, positions
+from r3jax.buckets import Buckets, ImageBucket
+from r3jax.records import Prompt
+from r3jax.rollout import programs, sampling
+from r3jax.run import pretrained
+from r3jax.update import steps
+from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
+
+SIDE = mini.IMAGE_SIDE // patches.FACTOR  # of an image, in tokens
+WINDOWS = (SIDE // patches.WINDOW) ** 2
+SLOTS = patches.UNIT * patches.WINDOW**2
+BUCKETS = Buckets(
+    prompt_tokens=(mini.PROMPT_TOKENS - 1,),  # the last token starts the suffix
+    suffix_tokens=(model.GENERATED,),
+    look_tokens=1,
+    images=(ImageBucket(mini.QUESTIONS, WINDOWS, SLOTS),),
+    crops=(ImageBucket(1, 1, patches.UNIT),),
+)
+
+
+def versions() -> dict[str, str]:
+    """What ran, for the table."""
+    return {"jax": jax.__version__}
+
+
+def rules(vocab_size: int) -> programs.TokenRules:
+    """Bytes only, and none that stops or ends anything."""
+    ids = np.arange(vocab_size)
+    return programs.TokenRules(
+        (ids > 0) & (ids < 256), np.zeros((1, vocab_size), np.int32), np.array([0])
+    )
+
+
+def prompts(config) -> list[Prompt]:
+    """An image, then words, as the peer has them."""
+    made = []
+    words = mini.words(mini.QUESTIONS, mini.TEXT_TOKENS)
+    for image, row in zip(mini.pictures(mini.QUESTIONS), words):
+        seen = [config.image_token_id] * mini.IMAGE_TOKENS
+        ids = [config.vision_start_token_id, *seen, config.vision_end_token_id, *row]
+        tokens = np.array(ids, np.int32)
+        where, after = positions.rope_index(tokens, [(SIDE, SIDE)], config.image_token_id)
+        made.append(Prompt(tokens, where, (image,), after))
+    return made
+
+
+def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None]]]:
+    """Sets up the work of `benchmarks.model`."""
+    host.keep_freed_memory()
+    start = pretrained.load(directory)
+    net = start.model(dtype=jnp.dtype(dtype))
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, net.dtype), start.params)
+    asked = prompts(start.config)
+    packed = batches.pack_prompts(asked, BUCKETS, start.config.image_token_id)
+    prompt, images = jax.device_put(packed)
+    last = np.array([one.tokens[-1] for one in asked], np.int32)
+    place = np.array([one.positions[0, -1] for one in asked], np.int32)
+
+    def make(tokens: int) -> programs.Programs:
+        greedy = sampling.SamplingConfig(temperature=0.0)
+        made_rules = rules(start.config.text.vocab_size)
+        return programs.make_programs(net, made_rules, greedy, 1, (tokens,), 1)
+
+    def answer(run: programs.Programs) -> None:
+        prefix = run.prefill(params, prompt, run.encode(params, images))
+        state = run.start(last, place, np.ones(len(last), bool))
+        keys = run.keys(0, 0, np.arange(len(last), dtype=np.int32))
+        state = run.decode(params, prefix, state, keys)
+        assert (np.asarray(state.length) == run.slots[0] - 1).all()
+
+    one, many = make(1), make(model.GENERATED)
+    return versions(), {
+        "vision": lambda: jax.block_until_ready(one.encode(params, images)),
+        "prefill": lambda: answer(one),
+        "generate": lambda: answer(many),
+        "train_text": train_text(net, start.params),
+    }
+
+
+def train_text(net, params) -> Callable[[], None]:
+    """A step of SFT on words alone; the parameters stay float32, computing is in net's dtype."""
+    optimizer = make_optimizer(OptimizerConfig(1e-4, weight_decay=0.1), params)
+    forward = steps.ForwardConfig(logit_chunk=model.TRAINED[0] * model.TRAINED[1])
+    step = jax.jit(functools.partial(steps.sft_step, net, forward, optimizer), donate_argnums=0)
+    allowed = np.ones(net.config.text.vocab_size, bool)
+    batch = jax.device_put(text_batch(mini.words(*model.TRAINED, seed=1)))
+    held = [init_state(jax.tree.map(jnp.array, params), optimizer)]
+
+    def work() -> None:
+        held[0], stats = step(held[0], batch, allowed)
+        jax.block_until_ready((held[0], stats))
+
+    return work
+
+
+def text_batch(words: np.ndarray) -> steps.UpdateBatch:
+    """Sequences of words [B, T], each after a prompt of one word."""
+    B, T = words.shape
+    prompt, suffix = batches.empty_prompts(B, 1), batches.empty_suffixes(B, 1, T)
+    prompt.mask[:] = True
+    suffix.targets[:, 0], suffix.inputs[:, 0, 1:] = words, words[:, :-1]
+    suffix.positions[:] = np.arange(1, T + 1)
+    suffix.valid[:], suffix.trained[:] = True, True
+    nothing = batches.empty_images(ImageBucket(1, 1, patches.UNIT))
+    ones = np.ones((B, 1))
+    return steps.UpdateBatch(
+        prompt, nothing, suffix, nothing, ones.astype(np.float32), ones.astype(bool)
+    )
