@@ -1,6 +1,6 @@
 """Evaluates a model on a benchmark; stopped, the same command goes on.
 
-    python launch/evaluate.py --model=runs/look_again/rgrpo/export --benchmark=look_again \
+    python launch/evaluate.py --model=runs/look_again/export --benchmark=look_again \
         --output=runs/look_again/evaluation
 
 Writes predictions.jsonl (a line a question) and results.json, and prints the shares right.

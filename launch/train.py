@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     config = experiment.override(experiment.load(args.config), overrides)
-    train.train(config, args.workdir)
+    print(f"written: {train.train(config, args.workdir)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 For notebooks:
 
-    vlm = r3jax.from_pretrained("runs/look_again/rgrpo/export")
+    vlm = r3jax.from_pretrained("runs/look_again/export")
     episode = vlm.look_again("street.jpg", "What is the number on the red door?")
     episode.answer, episode.looks
 """

@@ -68,11 +68,19 @@ class Progress:
             self._bar.update(self._task, completed=done, numbers=numbers)
             return
         now = self.clock()
+        if done == self.start + 1:
+            self._began = now
         if now - self._printed < self.every_s and done < self.steps:
             return
         self._printed = now
-        left = (now - self._began) / max(done - self.start, 1) * (self.steps - done)
-        self._line(f"{self.title} {done}/{self.steps}  {numbers}  left {format_seconds(left)}")
+        self._line(f"{self.title} {done}/{self.steps}  {numbers}{self._left(done, now)}")
+
+    def _left(self, done: int, now: float) -> str:
+        """The time left, from the second step on: the first one pays for what is set up."""
+        if done <= self.start + 1:
+            return ""
+        step = (now - self._began) / (done - self.start - 1)
+        return f"  left {format_seconds(step * (self.steps - done))}"
 
     def note(self, message: str) -> None:
         """Print a message (an alarm, a saved checkpoint) above the bar."""

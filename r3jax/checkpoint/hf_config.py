@@ -59,7 +59,10 @@ def read_config(directory: Path) -> tuple[ModelConfig, HFExtras]:
     """
     file = Path(directory) / "config.json"
     if not file.is_file():
-        raise CheckpointError(f"{file} is missing; name a Hugging Face model directory")
+        what = file if file.parent.is_dir() else f"the directory {file.parent}"
+        below = file.parent / "export"
+        found = f" ({below} is one)" if (below / "config.json").is_file() else ""
+        raise CheckpointError(f"{what} is missing; name a Hugging Face model directory{found}")
     try:
         config = json.loads(file.read_text())
     except ValueError as error:

@@ -74,7 +74,9 @@ class Store:
         Raises: CheckpointError if `step` is there already, or if this or the save before failed.
         """
         if step in self.steps():
-            raise CheckpointError(f"{self.directory} already holds step {step}; save another step")
+            raise CheckpointError(
+                f"{self.directory} already holds step {step}; name another directory"
+            )
         with self._failures_explained():
             self._manager.save(
                 step,

@@ -50,8 +50,9 @@ def export_hf(
     surroundings = Path(carry_from) if carry_from else checkpoint / SURROUNDINGS
     if not (surroundings / "config.json").is_file():
         raise CheckpointError(
-            f"{surroundings} holds no config.json; name the Hugging Face directory that the model "
-            "started from with --carry_from"
+            f"{surroundings} holds no config.json: expected {checkpoint} to be an import or the "
+            "workdir of one stage of training; name one, or with --carry_from the Hugging Face "
+            "directory that the model started from"
         )
     config, extras = hf_config.read_config(surroundings)
     nested = checkpoint / STEPS

@@ -69,11 +69,23 @@ def run(config: LookAgainConfig, workdir: str | Path) -> Path:
     blind = _stage("no_crop", config, config.base, workdir)
     final = _stage("rgrpo", config, taught, workdir)
     models = {"base": config.base, "sft": taught, "rgrpo": final, "no_crop": blind}
+    print(f"asking {', '.join(models)} and the controls {config.counts['test']} questions each")
     results = evaluate_all(config, models, data / "test.json", workdir / "evaluations")
     showcase.write(config, workdir, results)
     shutil.copytree(final, workdir / "export", dirs_exist_ok=True)
     _write_whole(path, results)  # last: where it stands, everything is there
+    print(f"{told(results)}; report: {workdir / 'report' / 'index.html'}")
     return path
+
+
+def told(results: Mapping) -> str:
+    """The outcome in one line: greedy accuracies after SFT and after R-GRPO."""
+    parts = []
+    for key in ("one_look", "two_look"):
+        sft, final = (results[name]["greedy"].get(key) for name in ("sft", "rgrpo"))
+        if sft is not None:
+            parts.append(f"{key.replace('_', ' ')}: {sft:.3f} after SFT, {final:.3f} after R-GRPO")
+    return "; ".join(parts)
 
 
 def write_data(config: LookAgainConfig, directory: Path) -> Path:

@@ -76,6 +76,8 @@ class Session:
     def __enter__(self) -> "Session":
         self.progress.__enter__()
         self.compiles.__enter__()
+        if self.start >= self.config.steps:
+            self.progress.note(f"{self.workdir}: all {self.start} steps are done, none is left")
         return self
 
     def __exit__(self, *exception) -> None:

@@ -51,7 +51,7 @@ def _table(results: Mapping, mode: str) -> report.ResultTable:
         f"Held-out accuracy, {mode.replace('_', ' ')}",
         tuple(column.replace("_", " ") for column in COLUMNS),
         rows,
-        "Bars are 95 % Wilson intervals.",
+        "Percent right; the line on a bar is its 95 % Wilson interval. Chance is computed.",
     )
 
 

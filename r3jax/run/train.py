@@ -12,7 +12,7 @@ import ml_collections
 from r3jax import config as config_lib
 from r3jax.run import look_again, pretrain, rgrpo, sft
 
-KINDS: Mapping[str, tuple[type, Callable[[Any, Path], object]]] = {
+KINDS: Mapping[str, tuple[type, Callable[..., Path]]] = {
     "pretrain": (pretrain.PretrainConfig, pretrain.run),
     "sft": (sft.SftConfig, sft.run),
     "rgrpo": (rgrpo.RgrpoRunConfig, rgrpo.run),
@@ -40,8 +40,11 @@ buckets or for its memory, or whose loss left all bounds, goes on from its last 
 """
 
 
-def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path) -> None:
+def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path, **options) -> Path:
     """Runs the training that `config` describes in `workdir`, or goes on with it.
+
+    `options` go to the loop: `extra_terms` of R-GRPO. Returns what it leaves, the exported model or
+    the results of the demonstration.
 
     To go on, all but `MAY_CHANGE` must be as it was: a run is what its data, seed, model and batch
     sizes make it.
@@ -52,7 +55,7 @@ def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path) -> N
     kind, record = read(config)
     workdir = Path(workdir)
     keep_config(kind, record, workdir)
-    KINDS[kind][1](record, workdir)
+    return KINDS[kind][1](record, workdir, **options)
 
 
 def read(config: ml_collections.ConfigDict | Mapping) -> tuple[str, Any]:

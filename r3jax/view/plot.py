@@ -36,8 +36,8 @@ def line_plot(
 ) -> str:
     """A `<figure>` with axes, ticks, legend and one line for each series.
 
-    `include` are values that the y axis shows in any case (0 and 1 for shares). Where the steep
-    start of a long curve leaves the scale, it runs along the edge.
+    `include` are values that the y axis shows in any case (0 and 1 for shares). Points of the
+    steep start of a long curve that leave the scale are not drawn; its first value is told.
     """
     if not series:
         raise ValueError(f"plot {title!r} has no series; leave it out")
@@ -49,6 +49,9 @@ def line_plot(
     scale = _Scale(x_low, x_high if x_high > x_low else x_low + 1, y_ticks[0], y_ticks[-1])
     body = _axes(scale, [t for t in x_ticks if x_low <= t <= x_high], y_ticks, x_label)
     body += "".join(_curve(one, scale, i % _NUM_COLOURS) for i, one in enumerate(series))
+    cut = ", ".join(f"{one.y[0]:.3g}" for one in series if not scale.holds(one.y[0]))
+    if cut:
+        body += f'<text x="{_LEFT + 4}" y="{_TOP + 10}">begins at {cut}</text>'
     keys = "".join(
         f'<span class="key"><i style="background:var(--s{i % _NUM_COLOURS})"></i>'
         f"{escape(one.label)}</span>"
@@ -106,8 +109,11 @@ class _Scale:
         part = (value - self.x_low) / (self.x_high - self.x_low)
         return _LEFT + part * (WIDTH - _LEFT - _RIGHT)
 
+    def holds(self, value: float) -> bool:
+        return self.y_low <= value <= self.y_high
+
     def y(self, value: float) -> float:
-        part = min(1.0, max(0.0, (value - self.y_low) / (self.y_high - self.y_low)))
+        part = (value - self.y_low) / (self.y_high - self.y_low)
         return HEIGHT - _BOTTOM - part * (HEIGHT - _TOP - _BOTTOM)
 
 
@@ -149,7 +155,9 @@ def _curve(series: Series, scale: _Scale, colour: int) -> str:
 
 
 def _points(series: Series, scale: _Scale) -> str:
-    return " ".join(f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in zip(series.x, series.y))
+    return " ".join(
+        f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in zip(series.x, series.y) if scale.holds(y)
+    )
 
 
 def _tick(value: float) -> str:

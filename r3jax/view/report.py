@@ -111,9 +111,9 @@ def _cell(score: Score | None) -> str:
     if score is None:
         return '<td class="small">not measured</td>'
     low, high = 100 * score.low, 100 * score.high
+    interval = f'<span class="ci">{low:.1f} to {high:.1f}</span>' if high > low else ""
     return (
-        f'<td title="{score.count} questions">{100 * score.value:.1f}'
-        f'<span class="ci">{low:.1f} to {high:.1f}</span>'
+        f'<td title="{score.count} questions">{100 * score.value:.1f}{interval}'
         f'<div class="bar"><i style="width:{100 * score.value:.2f}%"></i>'
         f'<b style="left:{low:.2f}%;width:{high - low:.2f}%"></b></div></td>'
     )

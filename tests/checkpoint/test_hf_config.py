@@ -106,6 +106,12 @@ def test_contradiction_names_the_field(name, tmp_path):
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         hf_config.read_config(tmp_path)
+    with pytest.raises(CheckpointError, match=r"the directory .*nowhere is missing"):
+        hf_config.read_config(tmp_path / "nowhere")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"Hugging Face model directory \(.*export is one\)"):
+        hf_config.read_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="is not JSON"):
         hf_config.read_config(tmp_path)

@@ -122,7 +122,7 @@ def test_mistakes_are_one_line_without_a_traceback(picture, tmp_path, capsys):
             tmp_path / "nowhere",
             picture,
             "0",
-        ): r"nowhere/config.json is missing; name a Hugging Face",
+        ): r"nowhere is missing; name a Hugging Face",
         (
             bare,
             picture,

@@ -32,6 +32,7 @@ def runs(monkeypatch):
     def run(config, workdir):
         seen.append(config)
         (workdir / "checkpoints" / "1").mkdir(parents=True, exist_ok=True)
+        return workdir / "export"
 
     monkeypatch.setattr(train, "KINDS", {**train.KINDS, "sft": (sft.SftConfig, run)})
     return seen
