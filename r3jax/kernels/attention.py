@@ -23,14 +23,14 @@ MOST_BLOCKS = 16  # they are unrolled: a long sequence takes larger ones
 
 
 class Past(NamedTuple):
-    """Keys and values computed before, and which of them are real.
+    """Keys and values, and which of them are real.
 
-    Of a group: [B, K, P, H], mask [B, P]; of its episodes: [B, K, G, S, H], mask [B, G, S].
+    Of a group: [B, K, P, H], mask bool [B, P]; of its episodes: [B, K, G, S, H], mask [B, G, S].
     """
 
     k: Array
     v: Array
-    mask: Bool[Array, "B *G S"]
+    mask: Array | None
 
 
 def attend_segments(
