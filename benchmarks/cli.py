@@ -2,18 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from benchmarks.table import Result
 
 
-def main(run: Callable[..., Result], about: str) -> None:
+def main(run: Callable[..., Result], about: str, works: Iterable[str]) -> None:
     """Measures and prints; `--json` adds one object on the last line."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one object on the last line")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=5, help="of each side, at least")
-    parser.add_argument("--only", nargs="+", metavar="WORK", help="leave the other rows out")
+    parser.add_argument("--only", nargs="+", choices=list(works), help="leave other rows out")
     given = parser.parse_args()
     if given.repetitions < 1:
         sys.exit(f"--repetitions must be at least 1, found {given.repetitions}")

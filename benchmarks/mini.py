@@ -5,29 +5,19 @@ import pathlib
 import jax
 import numpy as np
 
+from r3jax import patches
 from r3jax.checkpoint import hf
 from r3jax.checkpoint.hf_config import HFExtras
-from r3jax.data import chat, chat_file, frames, looks, tokenizer
+from r3jax.data import tokenizer
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
 
 BESIDE = pathlib.Path(__file__).parents[1] / "assets" / "look_again_base"  # for its tokenizer
-IMAGE_SIDE, CROP_SIDE = 448, 224  # pixels
-IMAGE_TOKENS, CROP_TOKENS = (IMAGE_SIDE // 28) ** 2, (CROP_SIDE // 28) ** 2
+QUESTIONS = 8
+IMAGE_SIDE = 448  # pixels
+IMAGE_TOKENS = (IMAGE_SIDE // patches.FACTOR) ** 2
 TEXT_TOKENS = 64  # of a prompt, besides its image and the image's two framing tokens
 PROMPT_TOKENS = TEXT_TOKENS + IMAGE_TOKENS + 2
-QUESTIONS, EPISODES, LOOKS = 8, 5, 2
-TURN_TOKENS = 32  # sampled before each look, and after the last
-SAMPLED_TOKENS = TURN_TOKENS * (LOOKS + 1)
-LOOK_TOKENS = CROP_TOKENS + 2
-SUFFIX_TOKENS = SAMPLED_TOKENS + LOOKS * LOOK_TOKENS
-# What the model sees: every image at one size, every crop at another.
-FORM = chat.ChatFormat(
-    system=None,
-    instruction="",
-    image_bounds=frames.PixelBounds(IMAGE_SIDE**2, IMAGE_SIDE**2),
-    look_rules=looks.LookRules(frames.PixelBounds(CROP_SIDE**2, CROP_SIDE**2), max_looks=LOOKS),
-)
 
 
 def config(ids: tokenizer.SpecialIds) -> ModelConfig:
@@ -66,13 +56,12 @@ def write(directory: str | pathlib.Path, seed: int = 0) -> pathlib.Path:
     made = config(ids)
     params = qwen.init_params(made, jax.random.key(seed))
     extras = HFExtras(ids.endoftext, ids.im_end, ids.endoftext, ids.vision_pad, "float32")
-    said = {chat_file.FILE_NAME: chat_file.to_text(FORM)}
-    hf.save_hf(directory, made, params, carry_from=BESIDE, extras=extras, beside=said)
+    hf.save_hf(directory, made, params, carry_from=BESIDE, extras=extras)
     return pathlib.Path(directory)
 
 
 def pictures(count: int, side: int = IMAGE_SIDE, seed: int = 0) -> list[np.ndarray]:
-    """Noise, uint8 [side, side, 3]: the hardest picture to compress and the fairest to compute."""
+    """Pictures of noise, uint8 [side, side, 3] each."""
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
 
@@ -80,3 +69,12 @@ def pictures(count: int, side: int = IMAGE_SIDE, seed: int = 0) -> list[np.ndarr
 def words(rows: int, length: int, seed: int = 0) -> np.ndarray:
     """Ids of ordinary tokens, int32 [rows, length]."""
     return np.random.default_rng(seed).integers(1, 256, (rows, length), dtype=np.int32)
+
+
+def prompts(config) -> np.ndarray:
+    """An image, then words: ids int32 [QUESTIONS, PROMPT_TOKENS]; `config` is either side's."""
+    ids = np.full((QUESTIONS, PROMPT_TOKENS), config.image_token_id, np.int32)
+    ids[:, 0] = config.vision_start_token_id
+    ids[:, IMAGE_TOKENS + 1] = config.vision_end_token_id
+    ids[:, IMAGE_TOKENS + 2 :] = words(QUESTIONS, TEXT_TOKENS)
+    return ids

@@ -3,7 +3,8 @@
     python -m benchmarks.model [--json] [--dtype=bfloat16] [--only vision prefill]
 
 Eight images of 448x448 (1,024 patches each); eight prompts of an image and 64 words, up to the
-first token; 64 greedy tokens after them; a step of AdamW on four sequences of 512 words.
+first token; 64 greedy tokens after them; a step of AdamW on four sequences of 512 words. With
+bfloat16, Transformers keeps parameters and moments in it; r3jax trains float32 ones.
 """
 
 import tempfile
@@ -51,4 +52,4 @@ def _compare(work: str, sides: dict[str, Side], repetitions: int) -> Row:
 
 
 if __name__ == "__main__":
-    cli.main(run, __doc__)
+    cli.main(run, __doc__, WORKS)

@@ -24,8 +24,8 @@ KEEP_MEMORY = {
 class Side:
     """A process whose work `function` of `module` sets up.
 
-    `function(**arguments)` returns a mapping from names to calls without arguments; `call(name)`
-    runs one of them there and measures it.
+    `function(**arguments)` returns what it is (`about`: versions by name) and a mapping from names
+    to calls without arguments; `call(name)` runs one of them there and measures it.
     """
 
     def __init__(
@@ -78,13 +78,19 @@ def _serve(pipe: Connection, module: str, function: str, arguments: dict) -> Non
     try:
         about, work = getattr(importlib.import_module(module), function)(**arguments)
         pipe.send(about)
-        while True:
-            pipe.send(_measure(work[pipe.recv()]))
-    except EOFError:
-        return
-    except BaseException as error:
+        while (name := _next_request(pipe)) is not None:
+            pipe.send(_measure(work[name]))
+    except Exception as error:  # whatever it is, the other process must hear of it; it ends both
         pipe.send(RuntimeError(f"{module}.{function}: {type(error).__name__}: {error}"))
         raise
+
+
+def _next_request(pipe: Connection) -> str | None:
+    """The name of the work to do, or None where the other side hung up."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None
 
 
 def _measure(call) -> Repetition:

@@ -44,11 +44,7 @@ def rules(vocab_size: int) -> programs.TokenRules:
 def prompts(config) -> list[Prompt]:
     """An image, then words, as the peer has them."""
     made = []
-    words = mini.words(mini.QUESTIONS, mini.TEXT_TOKENS)
-    for image, row in zip(mini.pictures(mini.QUESTIONS), words):
-        seen = [config.image_token_id] * mini.IMAGE_TOKENS
-        ids = [config.vision_start_token_id, *seen, config.vision_end_token_id, *row]
-        tokens = np.array(ids, np.int32)
+    for image, tokens in zip(mini.pictures(mini.QUESTIONS), mini.prompts(config)):
         where, after = positions.rope_index(tokens, [(SIDE, SIDE)], config.image_token_id)
         made.append(Prompt(tokens, where, (image,), after))
     return made

@@ -1,1 +1,1 @@
-"""The peers: what Transformers does, and the published loop on it. torch is imported here alone."""
+"""The peers: what Transformers does, and the published loop on it."""

@@ -1,5 +1,6 @@
 """Transformers' Qwen2.5-VL as it is: forward, generate, a step of AdamW."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -7,11 +8,12 @@ import torch
 import transformers
 
 from benchmarks import mini, model
+from r3jax import patches
 
 
 def load(directory: str, dtype: str = "float32"):
     """The model of a directory, on as many threads as there are cores."""
-    torch.set_num_threads(torch.get_num_threads())
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     loaded = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
         directory, dtype=getattr(torch, dtype), attn_implementation="sdpa"
     )
@@ -36,22 +38,12 @@ def inputs(ids: np.ndarray, pixels: list[np.ndarray], config, dtype) -> dict[str
     }
 
 
-def prompts(config) -> np.ndarray:
-    """An image, then words: int32 [QUESTIONS, PROMPT_TOKENS]."""
-    ids = np.full((mini.QUESTIONS, mini.PROMPT_TOKENS), config.image_token_id, np.int32)
-    ids[:, 0], ids[:, mini.IMAGE_TOKENS + 1] = (
-        config.vision_start_token_id,
-        config.vision_end_token_id,
-    )
-    ids[:, mini.IMAGE_TOKENS + 2 :] = mini.words(mini.QUESTIONS, mini.TEXT_TOKENS)
-    return ids
-
-
 def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None]]]:
     """Sets up the work of `benchmarks.model`."""
     net = load(directory, dtype)
-    pixels = [_flat_patches(image) for image in mini.pictures(mini.QUESTIONS)]
-    given = inputs(prompts(net.config), pixels, net.config, net.dtype)
+    # Bit for bit what Transformers' image processor makes of them (tests/test_patches.py).
+    pixels = [patches.patchify(image) for image in mini.pictures(mini.QUESTIONS)]
+    given = inputs(mini.prompts(net.config), pixels, net.config, net.dtype)
     words = torch.from_numpy(mini.words(*model.TRAINED, seed=1).astype(np.int64))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.1)
     suppressed = [net.config.image_token_id, net.config.video_token_id]
@@ -90,11 +82,3 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
 
     work = {"vision": vision, "prefill": prefill, "generate": generate, "train_text": train_text}
     return versions(), work
-
-
-def _flat_patches(image: np.ndarray) -> np.ndarray:
-    """What the image processor makes of a picture whose sides are multiples of 28."""
-    processor = transformers.models.qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 28 * 28, "longest_edge": 2**24}
-    )
-    return processor(images=[image], return_tensors="np")["pixel_values"]

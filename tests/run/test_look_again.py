@@ -124,6 +124,12 @@ def test_the_export_is_the_last_model(demonstration):
     assert found.tokenizer.vocab_size == last.tokenizer.vocab_size
 
 
+def test_the_outcome_is_told_in_a_line():
+    shares = {"sft": {"one_look": 0.5}, "rgrpo": {"one_look": 0.9375}}
+    results = {name: {"greedy": found} for name, found in shares.items()}
+    assert look_again.told(results) == "one look: 0.500 after SFT, 0.938 after R-GRPO"
+
+
 def test_a_second_run_does_nothing_again(demonstration):
     config, workdir = demonstration
     before = stamps(workdir)

@@ -9,7 +9,7 @@ from r3jax.update import pack
 from tests.run import loops, models
 
 
-def test_nothing_is_compiled_after_the_first_step(tmp_path, monkeypatch):
+def test_nothing_is_compiled_after_the_first_step(tmp_path, monkeypatch, capsys):
     """Short rows without a crop and long ones with one, a held-out loss, a checkpoint."""
     data = loops.write_data(tmp_path / "data", count=4)
     rows = json.loads((data / "sft.json").read_text())
@@ -37,3 +37,8 @@ def test_nothing_is_compiled_after_the_first_step(tmp_path, monkeypatch):
     assert lengths == {24, 128}
     assert compiles == compiles[:1] * 4 and compiles[0] > 0
     assert all(line["tokens_per_s"] > 0 for line in lines)
+
+    capsys.readouterr()
+    sft.run(config_lib.build(sft.SftConfig, values), tmp_path / "run")
+    assert "run: all 4 steps are done, none is left" in capsys.readouterr().out
+    assert len(metrics.read(tmp_path / "run" / metrics.METRICS)) == 4

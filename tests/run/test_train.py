@@ -104,6 +104,14 @@ def test_the_workdir_keeps_the_whole_config(launch, tmp_path):
     assert kept == json.loads(json.dumps(dataclasses.asdict(EXPECTED)))
 
 
+def test_options_reach_the_loop_and_what_it_leaves_comes_back(monkeypatch, tmp_path):
+    def run(config, workdir, extra_terms):
+        return workdir / extra_terms[0]
+
+    monkeypatch.setattr(train, "KINDS", {"sft": (sft.SftConfig, run)})
+    assert train.train(CONFIG, tmp_path, extra_terms=["export"]) == tmp_path / "export"
+
+
 def test_a_run_goes_on_with_the_same_config_or_more_steps(launch, runs, tmp_path):
     for flags in ((), ("--config.steps=5",), ("--config.steps=5", "--config.checkpoint.keep=9")):
         assert launch(*flags) == (0, "")

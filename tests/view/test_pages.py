@@ -105,7 +105,7 @@ def test_a_flat_curve_and_a_single_point_can_be_plotted(value):
 def test_the_steep_start_of_a_long_curve_does_not_set_the_scale():
     steep = [5.0, 2.0] + [0.04 + 0.01 * (i % 2) for i in range(78)]
     svg = plot.line_plot("Loss", [plot.Series("loss", range(80), steep)])
-    assert ">0.05<" in svg and ">5<" not in svg
+    assert ">0.05<" in svg and ">5<" not in svg and ">begins at 5<" in svg
     heights = [float(point.split(",")[1]) for point in re.findall(r"[\d.]+,-?[\d.]+", svg)]
     assert min(heights) > 0 and max(heights) < plot.HEIGHT
 
@@ -120,6 +120,13 @@ def test_a_series_of_unequal_or_infinite_values_is_an_error():
 def test_a_table_row_needs_a_score_for_every_column():
     with pytest.raises(ValueError, match="row 'sft' of table 'Results' has 1 scores for 2 columns"):
         report.ResultTable("Results", ("one", "two"), {"sft": [SCORE]})
+
+
+def test_a_score_without_an_interval_shows_none():
+    exact, found = report.Score(0.27, 0.27, 0.27, 9), report.Score(0.5, 0.25, 0.75, 9)
+    table = report.ResultTable("Results", ("one", "two"), {"chance": (exact, found)})
+    html = report.report_html("", "", [table], {}, [], {})
+    assert html.count('class="ci"') == 1 and "25.0 to 75.0" in html
 
 
 def test_every_metric_is_plotted_once_the_unknown_ones_folded():
