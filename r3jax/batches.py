@@ -105,60 +105,58 @@ def pack_images(
     )
 
 
+def join_by_owner(counts: Sequence[int], index: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Joins the feature indices of images, in order, for owners that have so many images each."""
+    taken = iter(index)
+    nothing = np.zeros(0, np.int32)
+    return [np.concatenate([nothing, *(next(taken) for _ in range(n))]) for n in counts]
+
+
 def _bucket_text(bucket: ImageBucket) -> str:
     return f"{bucket.rows}x{bucket.windows}x{bucket.slots}"
 
 
-def pack_prompts(
-    prompts: Sequence[Prompt], buckets: Buckets, image_token_id: int
-) -> tuple[PromptBatch, VisionBatch]:
-    """Pads prompts to a bucket and arranges their images."""
-    length = buckets_lib.choose(
-        buckets.prompt_tokens, max(len(p.tokens) - 1 for p in prompts), "prompt_tokens"
-    )
+def pad_prompts(
+    prompts: Sequence[Prompt],
+    features: Sequence[np.ndarray],
+    buckets: Buckets,
+    image_token_id: int,
+) -> PromptBatch:
+    """Pads prompts to a bucket; `features` number the image tokens of each, int [I]."""
+    longest = max(len(prompt.tokens) - 1 for prompt in prompts)
+    length = buckets_lib.choose(buckets.prompt_tokens, longest, "prompt_tokens")
     batch = empty_prompts(len(prompts), length)
-    images = [image for prompt in prompts for image in prompt.images]
-    vision, index = pack_images(images, buckets.images, "prompt images")
-    taken = iter(index)
     for row, prompt in enumerate(prompts):
         n = len(prompt.tokens) - 1
         batch.tokens[row, :n] = prompt.tokens[:n]
         batch.positions[:, row, :n] = prompt.positions[:, :n]
         batch.mask[row, :n] = True
-        features = [next(taken) for _ in prompt.images]
-        if features:
-            batch.feature_index[row, :n][prompt.tokens[:n] == image_token_id] = np.concatenate(
-                features
-            )
-    return batch, vision
+        batch.feature_index[row, :n][prompt.tokens[:n] == image_token_id] = features[row]
+    return batch
 
 
-def pack_suffixes(
+def pad_suffixes(
     prompts: Sequence[Prompt],
     episodes: Sequence[Sequence[Episode]],
+    features: Sequence[Sequence[np.ndarray]],
     buckets: Buckets,
-    first_crop_feature: int,
-) -> tuple[SuffixBatch, VisionBatch]:
-    """Pads the episodes of each prompt to a bucket and arranges their crops.
-
-    Crop features are numbered from `first_crop_feature` on: the table that the update reads is
-    the prompts' features followed by the crops'.
-    """
+) -> SuffixBatch:
+    """Pads the episodes of each prompt to a bucket; `features` number their image tokens."""
     longest = max(len(episode.tokens) for group in episodes for episode in group)
     length = buckets_lib.choose(buckets.suffix_tokens, longest, "suffix_tokens")
     batch = empty_suffixes(len(prompts), len(episodes[0]), length)
-    crops = [crop for group in episodes for episode in group for crop in episode.crops]
-    vision, index = pack_images(crops, buckets.crops, "crops")
-    taken = iter(index)
     for b, (prompt, group) in enumerate(zip(prompts, episodes, strict=True)):
         for g, episode in enumerate(group):
-            features = [next(taken) + first_crop_feature for _ in episode.crops]
-            _fill_suffix(batch, (b, g), prompt, episode, features)
-    return batch, vision
+            _fill_suffix(batch, (b, g), prompt, episode, features[b][g])
+    return batch
 
 
 def _fill_suffix(
-    batch: SuffixBatch, row: tuple[int, int], prompt: Prompt, episode: Episode, features: list
+    batch: SuffixBatch,
+    row: tuple[int, int],
+    prompt: Prompt,
+    episode: Episode,
+    features: np.ndarray,
 ) -> None:
     n = len(episode.tokens)
     batch.inputs[row][0] = prompt.tokens[-1]
@@ -169,6 +167,6 @@ def _fill_suffix(
     batch.valid[row][:n] = True
     batch.trained[row][:n] = episode.source == Source.SAMPLED
     batch.logp_sampled[row][:n] = episode.logp
-    if features:
-        is_image = np.flatnonzero(episode.source[:-1] == Source.IMAGE) + 1
-        batch.feature_index[row][is_image] = np.concatenate(features)[: len(is_image)]
+    # The last token is a target only; an episode may have been cut off within a crop.
+    is_image = np.flatnonzero(episode.source[:-1] == Source.IMAGE) + 1
+    batch.feature_index[row][is_image] = features[: len(is_image)]

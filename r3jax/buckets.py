@@ -1,6 +1,7 @@
 """The few shapes that jitted programs see. A run compiles once for each bucket and never again."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 
@@ -50,9 +51,10 @@ class Buckets:
 
     `prompt_tokens` and `suffix_tokens` are lengths a group and an episode are padded to;
     `images` and `crops` are what the prompts' images and the crops are encoded in, `look_tokens`
-    the longest insertion after a box (a crop with its frame, or a message).
+    the longest insertion after a box (a crop with its frame, or a message). An update computes on
+    a packed stream: `fill` are the shares of its padded places that a stream may have room for.
 
-    Raises: ValueError for a list without sizes, and a size under 1.
+    Raises: ValueError for a list without sizes, a size under 1, and shares that do not end at 1.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -60,6 +62,7 @@ class Buckets:
     look_tokens: int
     images: tuple[ImageBucket, ...]
     crops: tuple[ImageBucket, ...]
+    fill: tuple[float, ...] = (0.4, 0.46, 0.53, 0.61, 0.7, 0.8, 0.9, 1.0)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -70,6 +73,20 @@ class Buckets:
             sizes = getattr(self, name)
             if min(sizes if isinstance(sizes, tuple) else (sizes,)) < 1:
                 raise ValueError(f"buckets.{name} must be at least 1, found {sizes}")
+        if min(self.fill) <= 0 or max(self.fill) != 1:
+            raise ValueError(
+                "buckets.fill are shares above 0, the largest 1.0 (room for all padding), found "
+                f"{self.fill}"
+            )
+
+    def stream_tokens(self, places: int) -> tuple[int, ...]:
+        """The lengths that a stream of so many padded places may have, smallest first.
+
+        >>> image = (ImageBucket(1, 1, 4),)
+        >>> Buckets((8,), (8,), 1, image, image, fill=(0.5, 0.75, 1.0)).stream_tokens(100)
+        (50, 75, 100)
+        """
+        return tuple(sorted({math.ceil(places * share) for share in self.fill}))
 
 
 def choose(sizes: Sequence[int], needed: int, what: str) -> int:

@@ -81,6 +81,7 @@ class Look:
 
     `text` is what the model wrote. Boxes are None unless they parsed. `crop` is the enlarged
     region, uint8 [height, width, 3] with sides that are multiples of 28; None unless outcome is OK.
+    `features` [I, D] is what the vision tower made of it, where somebody kept it.
     """
 
     text: str
@@ -89,6 +90,7 @@ class Look:
     box_original: Box | None = None
     zoom: float | None = None
     crop: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +99,15 @@ class Prompt:
 
     tokens int32 [P]; positions int32 [3, P] (M-RoPE: time, height, width); `images` uint8
     [height, width, 3], sides multiples of 28, in the order of their tokens. `next_position` is
-    the M-RoPE position of the first token after the prompt.
+    the M-RoPE position of the first token after the prompt. `features` [I, D] is what the vision
+    tower made of the images, a row for each of their tokens, where somebody kept it.
     """
 
     tokens: np.ndarray
     positions: np.ndarray
     images: tuple[np.ndarray, ...]
     next_position: int
+    features: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from r3jax import batches, buckets, patches, positions
 from r3jax.records import Episode, Look, LookOutcome, Prompt, Source, Stop
+from r3jax.update import pack as update_pack
 from tests import tiny
 
 IMAGE = 99
@@ -60,6 +61,12 @@ def interleave(rng, images, words: int, start: int = 0):
     return tokens, np.array(source, np.int8), where, after
 
 
+def pack(prompts, episodes):
+    """Groups as the update takes them."""
+    shape = (len(prompts), len(episodes[0]))
+    return update_pack.pack(prompts, episodes, np.ones(shape), np.ones(shape), SHAPES, IMAGE)
+
+
 def make_prompt(rng, images) -> Prompt:
     tokens, _, where, after = interleave(rng, images, 4)
     return Prompt(tokens, where, tuple(images), after)
@@ -83,9 +90,7 @@ def test_every_token_lands_where_it_should(seed, B, G):
 
     prompts = [make_prompt(rng, draw(rng.integers(1, 3))) for _ in range(B)]
     episodes = [[make_episode(rng, p, draw(rng.integers(0, 3))) for _ in range(G)] for p in prompts]
-    prompt, images = batches.pack_prompts(prompts, SHAPES, IMAGE)
-    first = images.segment.size // patches.UNIT
-    suffix, crops = batches.pack_suffixes(prompts, episodes, SHAPES, first)
+    prompt, suffix, _, (images, crops) = pack(prompts, episodes)[:4]
     features = np.concatenate([encode(images), encode(crops)])
     for b, one in enumerate(prompts):
         n = len(one.tokens) - 1
@@ -147,10 +152,11 @@ def test_an_episode_cut_off_within_a_crop_packs():
         positions=whole.positions[:, :n],
         logp=whole.logp[:n],
     )
-    suffix, crops = batches.pack_suffixes([prompt], [[cut]], SHAPES, 0)
+    _, suffix, _, (images, crops) = pack([prompt], [[cut]])[:4]
     index = suffix.feature_index[0, 0]
     assert (index >= 0).sum() == 1  # the last token is a target only
-    np.testing.assert_array_equal(encode(crops)[index[index >= 0]], colours(cut.crops)[:1])
+    seen = encode(crops)[index[index >= 0] - images.segment.size // patches.UNIT]
+    np.testing.assert_array_equal(seen, colours(cut.crops)[:1])
 
 
 def test_too_many_crops_name_the_buckets_and_the_way_out():
@@ -169,11 +175,11 @@ def test_a_prompt_or_an_episode_longer_than_its_buckets_is_named():
     rng = np.random.default_rng(0)
     long_prompt = make_prompt(rng, [picture(7, 7, 1)])
     with pytest.raises(ValueError, match=r"prompt_tokens needs \d+, the largest bucket is 48"):
-        batches.pack_prompts([long_prompt], SHAPES, IMAGE)
+        pack([long_prompt], [[make_episode(rng, long_prompt, [])]])
     prompt = make_prompt(rng, [picture(1, 1, 1)])
-    long_episode = make_episode(rng, prompt, [picture(8, 8, 1)])
+    long_episode = make_episode(rng, prompt, [picture(3, 3, 1)] * 8)
     with pytest.raises(ValueError, match=r"suffix_tokens needs \d+, the largest bucket is 64"):
-        batches.pack_suffixes([prompt], [[long_episode]], SHAPES, 0)
+        pack([prompt], [[long_episode]])
 
 
 def test_the_tiny_teachers_pack_as_they_were_written():
@@ -181,5 +187,5 @@ def test_the_tiny_teachers_pack_as_they_were_written():
     batch = tiny.pack([prompt], [[episode]])
     n = len(episode.tokens)
     assert batch.suffix.targets[0, 0, :n].tolist() == episode.tokens.tolist()
-    first_crop = batch.images.segment.size // patches.UNIT
+    first_crop = batch.shown[0].segment.size // patches.UNIT
     assert batch.suffix.feature_index.max() >= first_crop > batch.prompt.feature_index.max()

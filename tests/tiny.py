@@ -11,11 +11,12 @@ import tempfile
 import jax
 import numpy as np
 
-from r3jax import batches, buckets
+from r3jax import buckets
 from r3jax.data import chat, frames, looks, tokenizer, traces
 from r3jax.model import config, qwen
 from r3jax.records import Episode, LookOutcome, Prompt, Question
 from r3jax.rollout import engine, programs, sampling
+from r3jax.update import pack as update_pack
 from r3jax.update import state, steps
 
 VOCAB = 512  # more rows than the tokenizer has ids
@@ -134,19 +135,15 @@ def teach(one: traces.Trace) -> tuple[Prompt, Episode]:
 
 def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> steps.UpdateBatch:
     """Prompts [B] and episodes [B][G] as the update takes them."""
-    prompt, images = batches.pack_prompts(prompts, shapes, tk().ids.image_pad)
-    features = images.segment.size // 4
-    suffix, crops = batches.pack_suffixes(prompts, episodes, shapes, features)
     shape = (len(prompts), len(episodes[0]))
     advantage = np.zeros(shape, np.float32) if advantage is None else np.float32(advantage)
     counted = np.ones(shape, bool) if counted is None else np.array(counted)
-    return steps.UpdateBatch(prompt, images, suffix, crops, advantage, counted)
+    return update_pack.pack(prompts, episodes, advantage, counted, shapes, tk().ids.image_pad)
 
 
 def make_engine(size: int = 4, episodes: int = 3, shapes=BUCKETS, **options) -> engine.Engine:
-    """An engine; `options` are temperature, top_k, top_p and blank_crops."""
-    blank = options.pop("blank_crops", False)
-    how = engine.RolloutConfig(size, episodes, sampling.SamplingConfig(**options), blank)
+    """An engine; `options` are temperature, top_k, top_p."""
+    how = engine.RolloutConfig(size, episodes, sampling.SamplingConfig(**options))
     return engine.make_engine(model(), tk(), FORM, shapes, how)
 
 

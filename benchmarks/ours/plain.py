@@ -13,7 +13,7 @@ from r3jax.buckets import Buckets, ImageBucket
 from r3jax.records import Prompt
 from r3jax.rollout import programs, sampling
 from r3jax.run import pretrained
-from r3jax.update import steps
+from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
 
 SIDE = mini.IMAGE_SIDE // patches.FACTOR  # of an image, in tokens
@@ -57,8 +57,9 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
     net = start.model(dtype=jnp.dtype(dtype))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, net.dtype), start.params)
     asked = prompts(start.config)
-    packed = batches.pack_prompts(asked, BUCKETS, start.config.image_token_id)
-    prompt, images = jax.device_put(packed)
+    images, index = batches.pack_images([one.images[0] for one in asked], BUCKETS.images, "images")
+    prompt = batches.pad_prompts(asked, index, BUCKETS, start.config.image_token_id)
+    prompt, images = jax.device_put((prompt, images))
     last = np.array([one.tokens[-1] for one in asked], np.int32)
     place = np.array([one.positions[0, -1] for one in asked], np.int32)
 
@@ -108,7 +109,6 @@ def text_batch(words: np.ndarray) -> steps.UpdateBatch:
     suffix.positions[:] = np.arange(1, T + 1)
     suffix.valid[:], suffix.trained[:] = True, True
     nothing = batches.empty_images(ImageBucket(1, 1, patches.UNIT))
-    ones = np.ones((B, 1))
-    return steps.UpdateBatch(
-        prompt, nothing, suffix, nothing, ones.astype(np.float32), ones.astype(bool)
-    )
+    stream = pack.pack_stream(prompt, suffix, BUCKETS)
+    advantage, counted = np.ones((B, 1), np.float32), np.ones((B, 1), bool)
+    return steps.UpdateBatch(prompt, suffix, stream, (nothing,), advantage, counted)

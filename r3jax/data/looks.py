@@ -21,6 +21,7 @@ from r3jax.records import Box, Look, LookOutcome
 BOX_KEY = "bbox_2d"
 # A box object is some 40 characters; what is longer is no request, and reading stays bounded.
 MAX_OBJECT_CHARS = 400
+GREY = 127  # what a blanked crop shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +142,16 @@ def take_look(
     plan = frames.plan_crop(frame, box_original, rules.crop)
     crop = images.cut_crop(image, plan)
     return Look(parsed.text, LookOutcome.OK, box_resized, box_original, plan.zoom, crop)
+
+
+def blank_look(
+    text: str, image: np.ndarray, frame: frames.Frame, earlier: Sequence[Look], rules: LookRules
+) -> Look:
+    """As `take_look`, but the crop is plain grey: what a model answers that cannot see."""
+    look = take_look(text, image, frame, earlier, rules)
+    return (
+        look if look.crop is None else dataclasses.replace(look, crop=np.full_like(look.crop, GREY))
+    )
 
 
 def check_box(

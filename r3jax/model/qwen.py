@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float, Int
+from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import ModelConfig
-from r3jax.model.text import Decoder, Prefix, Remat, SuffixCache
+from r3jax.model.stream import Stream
+from r3jax.model.text import Decoder, Remat
 from r3jax.model.vision import VisionTower
 from r3jax.patches import UNIT, VisionBatch
 
@@ -56,6 +58,12 @@ class Qwen25VL(nn.Module):
     ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
         """Runs the decoder over embedded suffixes; see `Decoder.__call__`."""
         return self.text(x, positions, **kwargs)
+
+    def run_packed(
+        self, x: Float[Array, "R N D"], positions: Int[Array, "3 R N"], stream: Stream
+    ) -> Float[Array, "R N D"]:
+        """Runs the decoder over an embedded stream; see `Decoder.run_packed`."""
+        return self.text.run_packed(x, positions, stream)
 
     def prefill(
         self, x: Float[Array, "B P D"], positions: Int[Array, "3 B P"], mask: Array

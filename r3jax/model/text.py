@@ -1,69 +1,33 @@
-"""The decoder of Qwen2.5-VL over groups: suffix tokens [B, G, T] after prefixes shared by G.
+"""The decoder of Qwen2.5-VL. Its layers are the same whatever a token sees (`context.py`).
 
-One call serves everything: prefill is a suffix without a prefix; the update runs suffixes against
-a prefix; decoding and looks go on from a cache. Keys and values of what came before go in, those of
-the new tokens come out, and `append` puts them into the cache, all layers at once.
+Rollouts run padded groups, suffix tokens [B, G, T] after prefixes shared by G: keys and values of
+what came before go in, those of the new tokens come out. The update runs packed streams.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from r3jax.arrays import Array, Bool, Float, Int
-from r3jax.kernels import attention
 from r3jax.model import rope
+from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import TextConfig
+from r3jax.model.context import Grouped, Packed
 from r3jax.model.layers import Linear, RMSNorm, SwiGLU
+from r3jax.model.stream import Stream
 
 EMBED, HEADS, KV_HEADS, HEAD, MLP = "embed", "heads", "kv_heads", "head", "mlp"
 
 
-class Prefix(NamedTuple):
-    """Keys and values of prompts, [L, B, K, P, H], and which of the P are real, bool [B, P]."""
-
-    k: Array
-    v: Array
-    mask: Array
-
-
-class SuffixCache(NamedTuple):
-    """Keys and values of suffixes, [L, B, K, G, S, H]; S slots, filled from 0 on."""
-
-    k: Array
-    v: Array
-
-
-def empty_cache(config: TextConfig, groups: int, episodes: int, slots: int, dtype) -> SuffixCache:
-    """Returns a cache of zeros for `groups` x `episodes` rows."""
-    shape = (config.num_layers, groups, config.num_kv_heads, episodes, slots, config.head_dim)
-    return SuffixCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-
-
-def grow(cache: SuffixCache, slots: int) -> SuffixCache:
-    """Returns the cache with room for `slots` tokens."""
-    more = [(0, 0)] * 4 + [(0, slots - cache.k.shape[4]), (0, 0)]
-    return SuffixCache(*(jnp.pad(part, more) for part in cache))
-
-
-def append(cache: SuffixCache, new: SuffixCache, start: Int[Array, "B G"]) -> SuffixCache:
-    """Writes keys and values of T new tokens into S slots, from slot `start` on."""
-
-    def write_row(row, values, at):  # [L, K, S, H], [L, K, T, H]
-        return jax.lax.dynamic_update_slice(row, values.astype(row.dtype), (0, 0, at, 0))
-
-    write = jax.vmap(jax.vmap(write_row, in_axes=(2, 2, 0), out_axes=2), (1, 1, 0), 1)
-    return SuffixCache(*(write(old, values, start) for old, values in zip(cache, new)))
-
-
 class TextAttention(nn.Module):
-    """Grouped-query attention over the shared prefix and the own suffix; biases on q, k, v."""
+    """Grouped-query attention over what `seen` lets each token see; biases on q, k, v."""
 
     config: TextConfig
 
     @nn.compact
-    def __call__(self, x, cos, sin, valid, pasts):
+    def __call__(self, x, past, cos, sin, seen):
         config = self.config
 
         def project(name, heads, axis):
@@ -72,10 +36,9 @@ class TextAttention(nn.Module):
         q = rope.rotate(project("q", config.num_heads, HEADS), cos, sin)
         k = rope.rotate(project("k", config.num_kv_heads, KV_HEADS), cos, sin)
         v = project("v", config.num_kv_heads, KV_HEADS)
-        k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)  # heads first, as they are kept
-        out = attention.attend_group(q, k, v, valid, pasts)
+        out, kv = seen.attend(q, k, v, past)
         o = Linear((config.hidden_size,), (HEADS, HEAD, EMBED), inputs=2, name="o")
-        return o(out), SuffixCache(k, v)
+        return o(out), kv
 
 
 class TextLayer(nn.Module):
@@ -84,11 +47,10 @@ class TextLayer(nn.Module):
     config: TextConfig
 
     @nn.compact
-    def __call__(self, x, past, cos, sin, valid, past_masks):
-        pasts = [attention.Past(*kv, seen) for kv, seen in zip(past, past_masks, strict=True)]
+    def __call__(self, x, past, cos, sin, seen):
         eps = self.config.rms_norm_eps
         attend = TextAttention(self.config, name="attention")
-        out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), cos, sin, valid, pasts)
+        out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), past, cos, sin, seen)
         x = x + out
         mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=False, name="mlp")
         return x + mlp(RMSNorm(EMBED, eps, name="norm2")(x)), kv
@@ -137,7 +99,7 @@ class Decoder(nn.Module):
             layer,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, *(nn.broadcast,) * 4),
+            in_axes=(0, *(nn.broadcast,) * 3),
             length=self.config.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )(self.config)
@@ -160,8 +122,6 @@ class Decoder(nn.Module):
         prefix, and to the slots of the cache before `start`: what lies in later slots is never
         seen, so padding may be written there.
         """
-        angles = rope.text_angles(positions, self.config.mrope_section, self.config.rope_theta)
-        cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
         pasts, masks = [], []
         if cache is not None:
             pasts.append(cache)
@@ -169,8 +129,20 @@ class Decoder(nn.Module):
         if prefix is not None:
             pasts.append(prefix[:2])
             masks.append(prefix.mask)
-        x, kv = self.layers(x, pasts, cos, sin, valid, masks)
+        x, kv = self.layers(x, pasts, *self._rotary(positions, x.dtype), Grouped(valid, masks))
         return self.norm(x), kv
+
+    def run_packed(
+        self, x: Float[Array, "R N D"], positions: Int[Array, "3 R N"], stream: Stream
+    ) -> Float[Array, "R N D"]:
+        """Returns hidden states of a stream of prompts and the suffixes that see them."""
+        x, _ = self.layers(x, [], *self._rotary(positions, x.dtype), Packed(stream))
+        return self.norm(x)
+
+    def _rotary(self, positions: Array, dtype) -> tuple[Array, Array]:
+        """Cosines and sines of positions [3, ...], of the shape [..., H]."""
+        angles = rope.text_angles(positions, self.config.mrope_section, self.config.rope_theta)
+        return jnp.cos(angles).astype(dtype), jnp.sin(angles).astype(dtype)
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
         """Returns float32 logits of hidden states."""

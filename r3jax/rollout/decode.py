@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from r3jax.arrays import Array
-from r3jax.model import text
+from r3jax.model import caches
 from r3jax.model.qwen import Qwen25VL
 from r3jax.records import Source
 from r3jax.rollout import sampling, stops
@@ -38,7 +38,7 @@ class DecodeState(NamedTuple):
     slots; length [B, G] filled slots; next_position, automaton, status [B, G].
     """
 
-    cache: text.SuffixCache
+    cache: caches.SuffixCache
     tokens: Array
     source: Array
     logp: Array
@@ -83,7 +83,7 @@ def start(
     status = jnp.where(active, int(Status.DECODING), int(Status.STOPPED))
 
     return DecodeState(
-        cache=text.empty_cache(config.text, B, episodes, slots, dtype),
+        cache=caches.empty_cache(config.text, B, episodes, slots, dtype),
         tokens=jnp.zeros(shape, jnp.int32).at[..., 0].set(per_row(last_token)),
         source=jnp.full(shape, int(Source.FORCED), jnp.int8),
         logp=jnp.zeros(shape, jnp.float32),
@@ -121,7 +121,7 @@ def decode_until_stopped(
     sampling_config: sampling.SamplingConfig,
     budget: int,
     params,
-    prefix: text.Prefix,
+    prefix: caches.Prefix,
     state: DecodeState,
     keys: Array,
     allowed: Array,
@@ -152,7 +152,7 @@ def decode_until_stopped(
         now = jax.vmap(jax.vmap(jax.random.fold_in))(keys, state.length)
         flat = logits.reshape(B * G, -1)
         token, logp = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
-        cache = text.append(state.cache, kv, last)
+        cache = caches.append(state.cache, kv, last)
         sampled = token.reshape(B, G), logp.reshape(B, G)
         return _take(state._replace(cache=cache), *sampled, budget, stop_table, end_tokens)
 
@@ -202,7 +202,7 @@ def grow(slots: int, state: DecodeState) -> DecodeState:
         return jnp.pad(array, more)
 
     return state._replace(
-        cache=text.grow(state.cache, slots),
+        cache=caches.grow(state.cache, slots),
         tokens=pad(state.tokens),
         source=pad(state.source),
         logp=pad(state.logp),
@@ -213,7 +213,7 @@ def grow(slots: int, state: DecodeState) -> DecodeState:
 def append(
     model: Qwen25VL,
     params,
-    prefix: text.Prefix,
+    prefix: caches.Prefix,
     state: DecodeState,
     insertion: Insertion,
     features: Array,
@@ -243,7 +243,7 @@ def append(
         return _put_many(array, state.length, values.astype(array.dtype), insertion.count)
 
     return state._replace(
-        cache=text.append(state.cache, kv, last),
+        cache=caches.append(state.cache, kv, last),
         tokens=put(state.tokens, insertion.tokens),
         source=put(state.source, insertion.source),
         positions=put(state.positions, insertion.positions),

@@ -7,17 +7,18 @@ inserted continues the KV cache: nothing is encoded or prefilled twice.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
 from r3jax import batches
 from r3jax.buckets import Buckets
-from r3jax.data import chat
+from r3jax.data import chat, looks
+from r3jax.data.frames import Frame
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Qwen25VL
-from r3jax.records import Episode, Group, Question, Source, Stop
+from r3jax.records import Episode, Group, Look, Question, Source, Stop
 from r3jax.rollout import programs, serve
 from r3jax.rollout.decode import DecodeState, Status
 from r3jax.rollout.sampling import SamplingConfig
@@ -32,15 +33,11 @@ STOPS = {
 
 @dataclasses.dataclass(frozen=True)
 class RolloutConfig:
-    """How episodes are made: `questions` groups at a time of `episodes` each.
-
-    `blank_crops` shows plain grey instead of what a crop holds: an ablation.
-    """
+    """How episodes are made: `questions` groups at a time of `episodes` each."""
 
     questions: int = 16
     episodes: int = 5
     sampling: SamplingConfig = SamplingConfig()
-    blank_crops: bool = False
 
     def __post_init__(self):
         for name in ("questions", "episodes"):
@@ -50,7 +47,12 @@ class RolloutConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """A model ready to make episodes: it holds no parameters and no state."""
+    """A model ready to make episodes: it holds no parameters and no state.
+
+    `look` answers a box, as `looks.take_look` does; another function shows something else.
+    `keep_features` leaves what the vision tower made of images and crops in the records, for
+    updates that leave the tower as it is.
+    """
 
     model: Qwen25VL
     tokenizer: Tokenizer
@@ -58,6 +60,10 @@ class Engine:
     buckets: Buckets
     config: RolloutConfig
     programs: programs.Programs
+    look: Callable[[str, np.ndarray, Frame, Sequence[Look], looks.LookRules], Look] = (
+        looks.take_look
+    )
+    keep_features: bool = False
 
 
 def make_engine(
@@ -66,6 +72,7 @@ def make_engine(
     form: chat.ChatFormat,
     buckets: Buckets,
     config: RolloutConfig,
+    keep_features: bool = False,
 ) -> Engine:
     """Returns an engine whose episodes have at most the largest suffix bucket of tokens.
 
@@ -80,7 +87,7 @@ def make_engine(
         buckets.suffix_tokens,
         buckets.look_tokens,
     )
-    return Engine(model, tokenizer, form, buckets, config, made)
+    return Engine(model, tokenizer, form, buckets, config, made, keep_features=keep_features)
 
 
 def collect(
@@ -107,8 +114,15 @@ def _collect_batch(
     prompts = [prompt for prompt, _ in built]
     padded = prompts + prompts[:1] * (config.questions - len(prompts))
     image_id = engine.tokenizer.ids.image_pad
-    prompt_batch, images = batches.pack_prompts(padded, engine.buckets, image_id)
-    prefix = run.prefill(params, prompt_batch, run.encode(params, images))
+    images, index = batches.pack_images(
+        [image for prompt in padded for image in prompt.images],
+        engine.buckets.images,
+        "prompt images",
+    )
+    shown = batches.join_by_owner([len(prompt.images) for prompt in padded], index)
+    prompt_batch = batches.pad_prompts(padded, shown, engine.buckets, image_id)
+    features = run.encode(params, images)
+    prefix = run.prefill(params, prompt_batch, features)
     state = run.start(
         np.array([p.tokens[-1] for p in padded], np.int32),
         np.array([p.positions[0, -1] for p in padded], np.int32),
@@ -128,9 +142,17 @@ def _collect_batch(
             break
         state = _with_room(engine, state, snapshot)
         for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
-            insertion, crops = serve.insert_looks(engine, snapshot, chunk, rows)
-            features = run.encode(params, crops)
-            state = run.append(params, prefix, state, insertion, features)
+            served = serve.insert_looks(engine, snapshot, chunk, rows)
+            crop_features = run.encode(params, served.crops)
+            state = run.append(params, prefix, state, served.insertion, crop_features)
+            if engine.keep_features:
+                serve.keep_features(served, rows, np.asarray(crop_features))
+    if engine.keep_features:
+        table = np.asarray(features)
+        prompts = [
+            dataclasses.replace(prompt, features=table[index])
+            for prompt, index in zip(prompts, shown)
+        ]
     return _groups(engine, jax.device_get(state._replace(cache=None)), prompts, rows, questions)
 
 

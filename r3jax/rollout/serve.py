@@ -21,7 +21,6 @@ from r3jax.rollout.decode import KEEP, DecodeState, Insertion, Status
 if TYPE_CHECKING:
     from r3jax.rollout.engine import Engine
 
-GREY = 127  # what a blanked crop shows
 Place = tuple[int, int]  # group and episode of a row
 
 
@@ -113,13 +112,20 @@ def _check_look_tokens(
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What is inserted after rows, for the whole batch; the crops to encode for it, and where the
+    features of each row's crop will be among theirs."""
+
+    insertion: Insertion
+    crops: VisionBatch
+    features: Mapping[Place, np.ndarray]
+
+
 def insert_looks(
     engine: "Engine", snapshot: Snapshot, chunk: Sequence[Place], rows: Mapping[Place, Row]
-) -> tuple[Insertion, VisionBatch]:
-    """Takes the looks that the rows of `chunk` ask for.
-
-    Returns what is inserted after each, for the whole batch, and the crops to encode for it.
-    """
+) -> Served:
+    """Takes the looks that the rows of `chunk` ask for."""
     insertion = nothing(snapshot.status.shape, engine.buckets.look_tokens)
     crops, owners = [], []
     for at in chunk:
@@ -131,7 +137,13 @@ def insert_looks(
     for at, features in zip(owners, index):
         # A crop's tokens stand between its two framing tokens.
         insertion.feature_index[at][1 : 1 + len(features)] = features
-    return insertion, vision
+    return Served(insertion, vision, dict(zip(owners, index)))
+
+
+def keep_features(served: Served, rows: Mapping[Place, Row], table: np.ndarray) -> None:
+    """Leaves the features of each row's newest crop in its look; `table` is the encoded crops'."""
+    for at, index in served.features.items():
+        rows[at].looks[-1] = dataclasses.replace(rows[at].looks[-1], features=table[index])
 
 
 def nothing(rows: tuple[int, int], tokens: int) -> Insertion:
@@ -155,13 +167,11 @@ def _answer_box(
     length = int(snapshot.length[at])
     text = engine.tokenizer.decode(snapshot.tokens[at][row.read : length])
     image, rules = row.question.images[0], engine.form.look_rules
-    look = looks.take_look(text, image, row.frame, row.looks, rules)
+    look = engine.look(text, image, row.frame, row.looks, rules)
     if look.outcome is LookOutcome.TOO_MANY:
         row.looks.append(look)
         insertion.status[at] = Status.STOPPED
         return None
-    if engine.config.blank_crops and look.crop is not None:
-        look = dataclasses.replace(look, crop=np.full_like(look.crop, GREY))
     grids = [] if look.crop is None else [patches.merged_grid(look.crop.shape)]
     if look.crop is None:
         tokens, source = chat.failed_look_tokens(look.outcome, engine.tokenizer)

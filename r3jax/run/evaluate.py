@@ -58,11 +58,10 @@ def make_engine(
     buckets: Buckets,
     temperature: float = 0.0,
     batch: int = 32,
-    blank_crops: bool = False,
     model: Qwen25VL | None = None,
 ) -> engine.Engine:
     """Returns an engine that asks `batch` questions at a time, once each; 0 is greedy."""
-    how = engine.RolloutConfig(batch, 1, sampling.SamplingConfig(temperature), blank_crops)
+    how = engine.RolloutConfig(batch, 1, sampling.SamplingConfig(temperature))
     return engine.make_engine(model or start.model(), start.tokenizer, start.form, buckets, how)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from r3jax.buckets import Buckets
-from r3jax.data import vlir
+from r3jax.data import looks, vlir
 from r3jax.data.images import ImageSource
 from r3jax.data.world import files, generate, noise
 from r3jax.evaluate import look_again
@@ -166,12 +166,11 @@ def evaluate_all(
     results: dict = {"chance": dict.fromkeys(MODES, look_again.chance(rows))}
     for mode, temperature in MODES.items():
         eng = evaluate.make_engine(start, config.eval_buckets, temperature, config.eval_batch)
-        asked = {name: (one.params, questions, False) for name, one in loaded.items()}
-        asked["blank_crop"] = (start.params, questions, True)
-        asked["shuffled"] = (start.params, shuffled, False)
-        for name, (params, given, blank) in asked.items():
-            how = dataclasses.replace(eng.config, blank_crops=blank)
-            asking: engine.Engine = dataclasses.replace(eng, config=how)
+        blank: engine.Engine = dataclasses.replace(eng, look=looks.blank_look)
+        asked = {name: (eng, one.params, questions) for name, one in loaded.items()}
+        asked["blank_crop"] = (blank, start.params, questions)
+        asked["shuffled"] = (eng, start.params, shuffled)
+        for name, (asking, params, given) in asked.items():
             ask = functools.partial(evaluate.evaluate, asking, params, given, config.seed)
             results.setdefault(name, {})[mode] = _once(done / f"{name}_{mode}.json", ask)
     return results

@@ -202,7 +202,7 @@ def _pack(
 
 def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> dict:
     """Puts the labels of each image's tokens where its features are in the table."""
-    rows, windows, slots = batch.images.segment.shape
+    rows, windows, slots = batch.shown[0].segment.shape
     size = rows * windows * slots // 4
     labels = {n: np.full(size, lessons.NO_LABEL, np.int32) for n in lessons.CLASSES}
     for row, lesson in enumerate(taught):
@@ -214,7 +214,7 @@ def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) ->
 
 def _place_named(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> np.ndarray:
     """Puts the words that name each image's tokens where its features are in the table."""
-    rows, windows, slots = batch.images.segment.shape
+    rows, windows, slots = batch.shown[0].segment.shape
     words = len(lessons.WORDS)
     named = np.full((rows * windows * slots // 4, words), lessons.NO_LABEL, np.int8)
     for row, lesson in enumerate(taught):

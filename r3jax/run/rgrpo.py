@@ -99,12 +99,14 @@ def run(
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
     learner, state = _make_learner(config, start)
+    frozen = is_frozen(config.optimizer, "vision")
     eng = engine.make_engine(
-        start.model(), start.tokenizer, start.form, config.buckets, config.rollout
+        start.model(), start.tokenizer, start.form, config.buckets, config.rollout, frozen
     )
     rows = sources.read_rl(config.data)
-    shown = [row.image for row in rows]
-    warm.check_update(config.buckets, start.form, config.rollout, shown)
+    if not frozen:
+        shown = [row.image for row in rows]
+        warm.check_update(config.buckets, start.form, config.rollout, shown)
     iterator = _questions(config, start, rows)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from)
@@ -167,7 +169,10 @@ def _compile(config: RgrpoRunConfig, eng: engine.Engine, learner: Learner, state
     """Compiles all programs for all buckets: which ones a step needs, its episodes decide."""
     warm.compile_rollout(eng, state.params)
     allowed, rollout = learner.allowed, config.rollout
-    for batch in warm.empty_updates(config.buckets, rollout.questions, rollout.episodes):
+    kept = None
+    if eng.keep_features:
+        kept = jax.ShapeDtypeStruct((eng.model.config.text.hidden_size,), eng.model.dtype)
+    for batch in warm.empty_updates(config.buckets, rollout.questions, rollout.episodes, kept):
         logp = jax.ShapeDtypeStruct(batch.suffix.targets.shape, np.float32)
         reference = None
         if learner.score is not None:

@@ -16,6 +16,7 @@ from r3jax import batches, patches
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
+from r3jax.model.stream import lay_out
 from r3jax.rollout import serve
 from r3jax.rollout.engine import Engine, RolloutConfig
 from r3jax.update.steps import UpdateBatch
@@ -24,7 +25,8 @@ from r3jax.update.steps import UpdateBatch
 def check_update(
     shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig, shown: Iterable[ImageSource]
 ) -> None:
-    """Raises ValueError where a batch that can come would fit no bucket of the R-GRPO update.
+    """Raises ValueError where a batch that can come would fit no bucket of an R-GRPO update that
+    encodes its images.
 
     The worst batch shows the largest images of `shown` (equal ones are stored once), and every
     look that the rules allow is the largest.
@@ -99,18 +101,35 @@ def compile_rollout(eng: Engine, params) -> None:
                 compile_for(run.append, params, prefix, state, insertion, crop_features)
 
 
-def empty_updates(shapes: Buckets, groups: int, episodes: int) -> Iterator[UpdateBatch]:
-    """Every shape that a packed batch of groups of episodes may have, with nothing in it."""
-    sizes = (shapes.prompt_tokens, shapes.suffix_tokens, shapes.images, shapes.crops)
-    for prompt_tokens, suffix_tokens, images, crops in itertools.product(*sizes):
-        yield UpdateBatch(
-            batches.empty_prompts(groups, prompt_tokens),
-            batches.empty_images(images),
-            batches.empty_suffixes(groups, episodes, suffix_tokens),
-            batches.empty_images(crops),
-            np.zeros((groups, episodes), np.float32),
-            np.zeros((groups, episodes), bool),
-        )
+def empty_updates(
+    shapes: Buckets, groups: int, episodes: int, kept: jax.ShapeDtypeStruct | None = None
+) -> Iterator[UpdateBatch]:
+    """Every shape that a packed batch of groups of episodes may have, with nothing in it.
+
+    `kept` is a feature [D] where the rollout keeps them; else images and crops are to be encoded.
+    """
+    images = [
+        tuple(map(batches.empty_images, pair))
+        for pair in itertools.product(shapes.images, shapes.crops)
+    ]
+    for prompt_tokens, suffix_tokens in itertools.product(
+        shapes.prompt_tokens, shapes.suffix_tokens
+    ):
+        prompt = batches.empty_prompts(groups, prompt_tokens)
+        suffix = batches.empty_suffixes(groups, episodes, suffix_tokens)
+        lengths = prompt.mask.sum(1), suffix.valid.sum(2)
+        for stream_tokens in shapes.stream_tokens(prompt.mask.size + suffix.valid.size):
+            stream = lay_out(*lengths, prompt_tokens, suffix_tokens, stream_tokens)
+            tables = kept and [np.zeros((stream_tokens, *kept.shape), kept.dtype)]
+            for shown in tables or images:
+                yield UpdateBatch(
+                    prompt,
+                    suffix,
+                    stream,
+                    shown,
+                    np.zeros((groups, episodes), np.float32),
+                    np.zeros((groups, episodes), bool),
+                )
 
 
 def compile_for(function: Callable, *args) -> Any:

@@ -81,7 +81,7 @@ def losses(
     tokens have a probability above one half, so that greedy decoding gives them."""
     parts, tables = {}, []
     for name, part in (("scenes", batch.scenes), ("prints", batch.prints)):
-        features = model.apply({"params": params[MODEL]}, part.images, method="encode")
+        features = model.apply({"params": params[MODEL]}, part.shown[0], method="encode")
         features = features if config.train_vision else jax.lax.stop_gradient(features)
         tables.append(features)
         # A stage that teaches only the vision tower does not pay for the decoder.
@@ -135,6 +135,7 @@ def _text(
         params,
         batch.prompt,
         batch.suffix,
+        batch.stream,
         features,
         allowed,
         config.temperature,

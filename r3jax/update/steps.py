@@ -14,7 +14,7 @@ import optax
 from r3jax.arrays import Array
 from r3jax.batches import PromptBatch, SuffixBatch
 from r3jax.model.qwen import Qwen25VL
-from r3jax.patches import VisionBatch
+from r3jax.model.stream import Stream
 from r3jax.update import forward, objective
 from r3jax.update.state import TrainState
 
@@ -23,12 +23,13 @@ RATIOS = {"token": objective.token_ratio, "sequence": objective.sequence_ratio}
 
 
 class UpdateBatch(NamedTuple):
-    """Packed groups: advantage float32 and counted bool [B, G] beside the padded tokens."""
+    """Packed groups: advantage float32 and counted bool [B, G] beside the padded tokens, what
+    their images show, and the stream that they are computed in."""
 
     prompt: PromptBatch
-    images: VisionBatch
     suffix: SuffixBatch
-    crops: VisionBatch
+    stream: Stream
+    shown: forward.Shown
     advantage: Array
     counted: Array
 
@@ -70,12 +71,13 @@ def score(
     model: Qwen25VL, config: ForwardConfig, params, batch: UpdateBatch, allowed: Array
 ) -> forward.TokenScores:
     """Scores the packed groups under `params`: for the reference, and for the loss."""
-    features = forward.encode(model, params, batch.images, batch.crops, config.train_vision)
+    features = forward.encode(model, params, batch.shown, config.train_vision)
     return forward.score_tokens(
         model,
         params,
         batch.prompt,
         batch.suffix,
+        batch.stream,
         features,
         allowed,
         config.temperature,

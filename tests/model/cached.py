@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax import patches, positions
-from r3jax.model import qwen, text
+from r3jax.model import caches, qwen
 from tests.model import sequences
 
 WIDTH = 80  # tokens of a chunk: enough for the largest picture
@@ -38,7 +38,7 @@ def _append(model, params, chunk, prefix, cache):
         x = m.embed(tokens, feature_index, features)
         hidden, new = m.decode(x, position, prefix=prefix, cache=cache, start=start)
         last = jnp.maximum(lengths - 1, 0)[..., None, None]
-        return m.logits(jnp.take_along_axis(hidden, last, axis=2)[:, :, 0]), text.append(
+        return m.logits(jnp.take_along_axis(hidden, last, axis=2)[:, :, 0]), caches.append(
             cache, new, start
         )
 
@@ -89,7 +89,7 @@ def decode(
     after_prompt = int(given.positions[:, 0, : int(given.mask.sum())].max()) + 1
     rows = [Row(looks, after_prompt) for looks in scripts]
     slots = WIDTH + max(_length(script) for script in scripts)
-    cache = text.empty_cache(model.config.text, 1, len(rows), slots, jnp.float32)
+    cache = caches.empty_cache(model.config.text, 1, len(rows), slots, jnp.float32)
     row_logits = np.repeat(np.asarray(logits), len(rows), axis=0)
     while not all(row.done for row in rows):
         start = np.array([[len(row.suffix) for row in rows]], np.int32)

@@ -77,14 +77,13 @@ def test_a_look_without_room_is_not_made_and_the_episode_counts_as_truncated():
 
 
 def test_blanked_crops_are_grey_and_change_what_follows():
-    run = dataclasses.replace(rolled.shared_engine().config, blank_crops=True)
-    eng = dataclasses.replace(rolled.shared_engine(), config=run)
+    eng = dataclasses.replace(rolled.shared_engine(), look=looks.blank_look)
     (group,) = collect(eng, tiny.questions()[1:2], first=1)
     for found, expected in zip(group.episodes, rolled.groups()[1].episodes):
         if not expected.crops:
             continue
         seen = int(np.argmax(expected.source == Source.IMAGE))
-        assert (found.crops[0] == serve.GREY).all()
+        assert (found.crops[0] == looks.GREY).all()
         assert found.crops[0].shape == expected.crops[0].shape
         assert found.tokens[:seen].tolist() == expected.tokens[:seen].tolist()
         np.testing.assert_allclose(found.logp[:seen], expected.logp[:seen], atol=1e-4)

@@ -8,6 +8,7 @@ import numpy as np
 from r3jax import patches, positions
 from r3jax.data import chat, looks
 from r3jax.records import LookOutcome, Source, Stop
+from r3jax.rollout import engine
 from tests import tiny
 from tests.rollout import rolled
 
@@ -35,6 +36,19 @@ def test_the_update_finds_the_log_probs_that_the_sampler_stored():
             found = logp[b, g, : len(sampled)]
             np.testing.assert_allclose(found[sampled], episode.logp[sampled], atol=1e-4, rtol=0)
             assert (episode.logp[sampled] <= 0).all() and (episode.logp[~sampled] == 0).all()
+
+
+def test_features_that_a_rollout_keeps_score_as_images_encoded_again_do():
+    keeping = dataclasses.replace(rolled.shared_engine(), keep_features=True)
+    asked = (tiny.looking_params(), tiny.questions(), rolled.SEED, rolled.STEP)
+    kept = engine.collect(keeping, *asked)
+    pairs = [[g.prompt for g in groups] for groups in (kept, rolled.groups())]
+    episodes = [[g.episodes for g in groups] for groups in (kept, rolled.groups())]
+    assert not isinstance(tiny.pack(pairs[0], episodes[0]).shown, tuple)
+    assert isinstance(tiny.pack(pairs[1], episodes[1]).shown, tuple)
+    with_features, encoded = map(rolled.rescore, pairs, episodes)
+    trained = tiny.pack(pairs[0], episodes[0]).suffix.trained
+    np.testing.assert_allclose(with_features[trained], encoded[trained], atol=1e-5, rtol=0)
 
 
 def test_positions_are_those_of_prompt_and_episode_as_one_sequence():

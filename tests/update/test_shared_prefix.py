@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax import patches, positions
+from r3jax.model.stream import lay_out
 from r3jax.update import forward
 from tests import tiny
 
@@ -26,6 +27,12 @@ def taught():
     return prompts, episodes
 
 
+def everything_trained():
+    """The groups packed, with every token trained: its log-prob and gradient count."""
+    batch = tiny.pack(*taught())
+    return batch._replace(suffix=batch.suffix._replace(trained=batch.suffix.valid))
+
+
 def sampleable(episode) -> np.ndarray:
     """Targets whose log-prob means something: the others may not be sampled."""
     return tiny.allowed()[episode.tokens]
@@ -40,13 +47,13 @@ def weights(shape) -> np.ndarray:
 @functools.cache
 def together():
     """Log-probs [B, G, T] and the gradient of their weighted sum, prefix computed once."""
-    batch = tiny.pack(*taught())
+    batch = everything_trained()
 
     def total(params):
-        features = forward.encode(tiny.model(), params, batch.images, batch.crops, trained=True)
+        features = forward.encode(tiny.model(), params, batch.shown, trained=True)
         scores = forward.score_tokens(
-            tiny.model(), params, batch.prompt, batch.suffix, features, jnp.asarray(tiny.allowed()),
-            TEMPERATURE, chunk=100,
+            tiny.model(), params, batch.prompt, batch.suffix, batch.stream, features,
+            jnp.asarray(tiny.allowed()), TEMPERATURE, chunk=100,
         )  # fmt: skip
         used = batch.suffix.valid & tiny.allowed()[batch.suffix.targets]
         weighed = jnp.where(used, scores.logp * weights(scores.logp.shape), 0)
@@ -121,19 +128,41 @@ def test_gradients_of_a_group_equal_those_of_whole_sequences():
         )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def scores(chunk: int, params, batch) -> forward.TokenScores:
+    features = forward.encode(tiny.model(), params, batch.shown, False)
+    return forward.score_tokens(
+        tiny.model(), params, batch.prompt, batch.suffix, batch.stream, features,
+        jnp.asarray(tiny.allowed()), TEMPERATURE, chunk,
+    )  # fmt: skip
+
+
 def test_the_logit_chunk_does_not_change_numbers():
-    batch = tiny.pack(*taught())
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def logp(chunk):
-        features = forward.encode(tiny.model(), tiny.params(), batch.images, batch.crops, False)
-        return forward.score_tokens(
-            tiny.model(), tiny.params(), batch.prompt, batch.suffix, features,
-            jnp.asarray(tiny.allowed()), TEMPERATURE, chunk,
-        )  # fmt: skip
-
+    batch = everything_trained()
+    valid = batch.suffix.valid
     for chunk in (7, 10**6):
-        scores = logp(chunk)
-        valid = batch.suffix.valid
-        np.testing.assert_allclose(scores.logp[valid], together()[0][valid], rtol=1e-5, atol=1e-5)
-        assert np.isfinite(scores.logp).all() and (scores.entropy[valid] > 0).all()
+        found = scores(chunk, tiny.params(), batch)
+        np.testing.assert_allclose(found.logp[valid], together()[0][valid], rtol=1e-5, atol=1e-5)
+        assert np.isfinite(found.logp).all() and (found.entropy[valid] > 0).all()
+
+
+def test_only_chunks_with_trained_tokens_are_scored():
+    batch = tiny.pack(*taught())
+    trained = batch.suffix.trained & (np.arange(2)[:, None] == 0)  # of first episodes alone
+    some = batch._replace(suffix=batch.suffix._replace(trained=trained))
+    found, whole = (np.asarray(scores(8, tiny.params(), b).logp) for b in (some, batch))
+    np.testing.assert_allclose(found[trained], whole[trained], rtol=1e-5, atol=1e-6)
+    assert np.count_nonzero(found[~trained]) <= 8  # what fills the last chunk
+
+
+def test_rows_of_a_stream_do_not_change_numbers():
+    batch = everything_trained()
+    lengths = batch.prompt.mask.sum(1), batch.suffix.valid.sum(2)
+    size = max(p + s.sum() for p, s in zip(*lengths)) + 3
+    widths = batch.prompt.mask.shape[1], batch.suffix.valid.shape[2]
+    rows = batch._replace(stream=lay_out(*lengths, *widths, int(size), rows=2))
+    assert rows.stream.place.shape[0] == 2
+    valid = batch.suffix.valid
+    for chunk in (30, 10**6):
+        found = scores(chunk, tiny.params(), rows).logp
+        np.testing.assert_allclose(found[valid], together()[0][valid], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,44 @@
+"""What tokens see: the two ways in which a layer's queries meet keys and values."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from r3jax.arrays import Array
+from r3jax.kernels import attention
+from r3jax.model.caches import SuffixCache
+from r3jax.model.stream import Stream
+
+
+class Grouped(NamedTuple):
+    """What tokens [B, G, T] see: the `valid` ones before them, bool [B, G, T] (None: all), and of
+    what came before, where the masks are true."""
+
+    valid: Array | None
+    past_masks: Sequence[Array]
+
+    def attend(self, q: Array, k: Array, v: Array, past: Sequence) -> tuple[Array, SuffixCache]:
+        """Attends; returns what comes out and the keys and values to keep, heads first."""
+        k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)
+        pasts = [attention.Past(*kv, seen) for kv, seen in zip(past, self.past_masks, strict=True)]
+        return attention.attend_group(q, k, v, self.valid, pasts), SuffixCache(k, v)
+
+
+class Packed(NamedTuple):
+    """What tokens [R, N] of a stream see: prompts themselves, suffixes their prompt as well."""
+
+    stream: Stream
+
+    def attend(self, q: Array, k: Array, v: Array, past: Sequence) -> tuple[Array, None]:
+        """Attends within each group; nothing is kept."""
+        (q1, q2), (k1, k2), (v1, v2) = (self.stream.spread(y) for y in (q, k, v))
+        k1, v1 = (jnp.moveaxis(y, 2, 1) for y in (k1, v1))  # [B, K, P, H]
+        k2, v2 = (jnp.moveaxis(y, 3, 1) for y in (k2, v2))  # [B, K, G, T, H]
+        seen = self.stream.prompt_mask
+        prompt = attention.attend_group(
+            q1[:, None], k1[:, :, None], v1[:, :, None], seen[:, None], ()
+        )
+        before = attention.Past(k1, v1, seen)
+        suffix = attention.attend_group(q2, k2, v2, self.stream.suffix_mask, [before])
+        return self.stream.gather(prompt[:, 0], suffix), None
