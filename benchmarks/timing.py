@@ -43,6 +43,10 @@ class Timing:
         dropped = len(repetitions) - len(kept)
         return cls(tuple(sorted(one.seconds for one in kept)), dropped, noisy)
 
+    def times(self, count: int) -> "Timing":
+        """The time of `count` such calls."""
+        return dataclasses.replace(self, seconds=tuple(count * one for one in self.seconds))
+
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)

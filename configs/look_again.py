@@ -12,17 +12,17 @@ Hardware: two CPU cores, no accelerator.
 import ml_collections
 
 ONE_LOOK, TWO_LOOKS = 68, 132  # tokens of an episode
-MAX_LOOKS = 4  # as the base model's r3jax.json says
 CROP = {"rows": 64, "windows": 1, "slots": 16}  # crops of 56x56 pixels, 4 tokens
 
 
-def buckets(images: int, crop_rows: tuple[int, ...], suffix: tuple[int, ...]) -> dict:
+def buckets(images: int, crops: int, suffix: tuple[int, ...], *fill: float) -> dict:
     return {
         "prompt_tokens": (56,),
         "suffix_tokens": suffix,
         "look_tokens": 20,
         "images": ({"rows": images, "windows": 1, "slots": 64},),
-        "crops": tuple({**CROP, "rows": rows} for rows in crop_rows),
+        "crops": ({**CROP, "rows": crops},),
+        "fill": (*fill, 1.0),  # episodes of a batch are about as long as each other
     }
 
 
@@ -43,7 +43,7 @@ def sft(steps: int, batch: int, suffix: tuple[int, ...], crops: int) -> dict:
         "data": "",
         "steps": steps,
         "batch_size": batch,
-        "buckets": buckets(batch, (crops,), suffix),
+        "buckets": buckets(batch, crops, suffix, 0.86),
         "optimizer": optimizer(1e-3, steps, "cosine", ()),
         "checkpoint": {"every": 100, "keep": 1},
     }
@@ -74,7 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "model": "",
                 "data": "",
                 "steps": 120,
-                "buckets": buckets(questions, (crops, MAX_LOOKS * crops), (ONE_LOOK, TWO_LOOKS)),
+                "buckets": buckets(questions, crops, (ONE_LOOK, TWO_LOOKS), 0.7, 0.86),
                 "rollout": {"questions": questions, "episodes": episodes},
                 # Episodes that never end are worth nothing here, rather than left out: left out,
                 # nothing would keep the policy from them.
@@ -91,7 +91,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},
             },
-            "eval_buckets": buckets(64, (64,), (ONE_LOOK, TWO_LOOKS)),
+            "eval_buckets": buckets(64, 64, (ONE_LOOK, TWO_LOOKS)),
             "eval_batch": 64,
         }
     )

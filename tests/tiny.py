@@ -39,6 +39,7 @@ BUCKETS = buckets.Buckets(
     look_tokens=48,
     images=(buckets.ImageBucket(6, 1, 64),),
     crops=(buckets.ImageBucket(6, 1, 36), buckets.ImageBucket(24, 1, 36)),
+    fill=(0.7, 1.0),
 )
 
 

@@ -250,5 +250,14 @@ def append(
         length=state.length + insertion.count,
         next_position=jnp.where(waiting, insertion.next_position, state.next_position),
         automaton=jnp.where(waiting, stops.START, state.automaton),
-        status=jnp.where(insertion.status == KEEP, state.status, insertion.status),
+        status=_settled(state.status, insertion.status),
     )
+
+
+def settle(state: DecodeState, status: Array) -> DecodeState:
+    """Returns the state with other statuses [B, G], where rows get nothing to read."""
+    return state._replace(status=_settled(state.status, status))
+
+
+def _settled(old: Array, new: Array) -> Array:
+    return jnp.where(new == KEEP, old, new)

@@ -143,6 +143,9 @@ def _collect_batch(
         state = _with_room(engine, state, snapshot)
         for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
             served = serve.insert_looks(engine, snapshot, chunk, rows)
+            if not served.insertion.count.any():  # rows that ask once too often, or have no room
+                state = run.settle(state, served.insertion.status)
+                continue
             crop_features = run.encode(params, served.crops)
             state = run.append(params, prefix, state, served.insertion, crop_features)
             if engine.keep_features:

@@ -15,13 +15,14 @@ from r3jax.rollout import decode, sampling, stops
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """What runs on the device. All take the parameters first.
+    """What runs on the device.
 
     encode(params, images) -> features; prefill(params, prompt, features) -> prefix;
     start(last_token, last_position, active) -> state; keys(seed, step, questions) -> [B, G];
     decode(params, prefix, state, keys) -> state; append(params, prefix, state, insertion,
-    features) -> state. A state starts with the first of `slots` and `grow[i](state)` takes it from
-    slots[i] to slots[i + 1]: short episodes never pay for the memory of long ones.
+    features) -> state; settle(state, status) -> state. A state starts with the first of `slots` and
+    `grow[i](state)` takes it from slots[i] to slots[i + 1]: short episodes never pay for the memory
+    of long ones.
     """
 
     slots: tuple[int, ...]
@@ -32,6 +33,7 @@ class Programs:
     keys: Callable
     decode: Callable
     append: Callable
+    settle: Callable
     grow: tuple[Callable, ...]
 
 
@@ -112,5 +114,6 @@ def make_programs(
         keys=jax.jit(functools.partial(sampling.row_keys, episodes=episodes)),
         decode=jax.jit(functools.partial(run, **constants), donate_argnums=2),
         append=jax.jit(append, donate_argnums=2),
+        settle=jax.jit(decode.settle, donate_argnums=0),
         grow=tuple(jax.jit(functools.partial(decode.grow, larger)) for larger in slots[1:]),
     )

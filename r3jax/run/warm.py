@@ -96,6 +96,7 @@ def compile_rollout(eng: Engine, params) -> None:
         prompt = batches.empty_prompts(groups, tokens)
         prefix = compile_for(run.prefill, params, prompt, features)
         for state in states:
+            compile_for(run.settle, state, insertion.status)
             compile_for(run.decode, params, prefix, state, keys)
             for crop_features in crops:
                 compile_for(run.append, params, prefix, state, insertion, crop_features)

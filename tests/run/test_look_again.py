@@ -30,11 +30,11 @@ SIZES = (experiment_file.ONE_LOOK, experiment_file.TWO_LOOKS)
 
 def rgrpo_config(steps: int, suffix: tuple[int, ...]) -> dict:
     """The demonstration's R-GRPO in small: its buckets of tokens, fewer rows."""
-    crops = QUESTIONS * EPISODES * experiment_file.MAX_LOOKS
+    crops = QUESTIONS * EPISODES
     return {
         **experiment_file.get_config().to_dict()["rgrpo"],
         "steps": steps,
-        "buckets": experiment_file.buckets(QUESTIONS, (crops,), suffix),
+        "buckets": experiment_file.buckets(QUESTIONS, crops, suffix),
         "rollout": {"questions": QUESTIONS, "episodes": EPISODES},
         "checkpoint": {"every": 20, "keep": 1},
     }
