@@ -50,6 +50,7 @@ def buckets(images: int, slots: int, prompt_tokens: int, suffix_tokens: tuple[in
         "look_tokens": 16,
         "images": ({"rows": images, "windows": 1, "slots": slots},),
         "crops": ({"rows": 1, "windows": 1, "slots": 4 * CROP_TOKENS},),
+        "fill": (1.0,),  # lessons of a kind are equally long: more shapes would not pay
     }
 
 

@@ -80,7 +80,7 @@ def demonstration(base, tmp_path_factory):
         "sft": sft_config(80, SIZES),
         "no_crop": sft_config(2, (16,)),
         "rgrpo": rgrpo_config(2, SIZES[-1:]),
-        "eval_buckets": experiment_file.buckets(8, (8,), SIZES[-1:]),
+        "eval_buckets": experiment_file.buckets(8, 8, SIZES[-1:]),
         "eval_batch": 8,
         "traces": 2,
     }
