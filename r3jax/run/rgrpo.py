@@ -104,9 +104,10 @@ def run(
         start.model(), start.tokenizer, start.form, config.buckets, config.rollout, frozen
     )
     rows = sources.read_rl(config.data)
+    shown = [row.image for row in rows]
+    warm.check_images(config.buckets, start.form, config.rollout, shown)
     if not frozen:
-        shown = [row.image for row in rows]
-        warm.check_update(config.buckets, start.form, config.rollout, shown)
+        warm.check_crops(config.buckets, start.form, config.rollout)
     iterator = _questions(config, start, rows)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from)

@@ -22,22 +22,26 @@ from r3jax.rollout.engine import Engine, RolloutConfig
 from r3jax.update.steps import UpdateBatch
 
 
-def check_update(
+def check_images(
     shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig, shown: Iterable[ImageSource]
 ) -> None:
-    """Raises ValueError where a batch that can come would fit no bucket of an R-GRPO update that
-    encodes its images.
+    """Raises ValueError where the images of a batch of questions would fit no bucket.
 
-    The worst batch shows the largest images of `shown` (equal ones are stored once), and every
-    look that the rules allow is the largest.
+    The worst batch shows the largest images of `shown` (equal ones are stored once).
     """
-    asked = rollout.questions
-    windows, slots = serve.largest_crop(form.look_rules)
-    looks = asked * rollout.episodes * form.look_rules.max_looks
-    _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
-    largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)
-    windows, slots = [w for w, _ in largest[:asked]], max((s for _, s in largest), default=0)
+    largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)[: rollout.questions]
+    windows, slots = [w for w, _ in largest], max((s for _, s in largest), default=0)
     _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
+
+
+def check_crops(shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig) -> None:
+    """Raises ValueError where an update that encodes the crops of a batch would find no bucket.
+
+    In the worst batch every look that the rules allow is the largest.
+    """
+    windows, slots = serve.largest_crop(form.look_rules)
+    looks = rollout.questions * rollout.episodes * form.look_rules.max_looks
+    _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
 
 
 def _check_fit(
@@ -47,7 +51,7 @@ def _check_fit(
         rows, most = len(windows), max(windows, default=0)
         found = ", ".join(f"{b.rows} rows of {b.windows} x {b.slots}" for b in choices)
         raise ValueError(
-            f"buckets.{name}: an update can have {rows} images, the largest of {most} windows of "
+            f"buckets.{name}: a batch can have {rows} images, the largest of {most} windows of "
             f"{slots} slots; expected a bucket of {rows} rows (or fewer rows of more windows), "
             f"found {found}: add one, or lower rollout.questions or {lower}"
         )

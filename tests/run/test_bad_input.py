@@ -115,20 +115,22 @@ def test_a_run_that_met_too_long_a_prompt_goes_on_with_a_larger_bucket(data, lau
         (
             "crops",
             8,
-            "buckets.crops: an update can have 12 images, .* expected a bucket of 12 rows",
+            "buckets.crops: a batch can have 12 images, .* expected a bucket of 12 rows",
         ),
         (
             "images",
             1,
-            "buckets.images: an update can have 2 images, .* expected a bucket of 2 rows",
+            "buckets.images: a batch can have 2 images, .* expected a bucket of 2 rows",
         ),
     ],
 )
-def test_rgrpo_does_not_start_with_buckets_that_its_update_may_outgrow(launch, kind, rows, message):
+def test_rgrpo_does_not_start_with_buckets_that_a_batch_may_outgrow(launch, kind, rows, message):
     def small(*args):
         config = loops.rgrpo_config(*args)
         bucket = {**config["buckets"][kind][0], "rows": rows}
-        return config | {"buckets": config["buckets"] | {kind: (bucket,)}}
+        learning = {"learning_rate": 1e-3, "frozen": ()}  # the update encodes what it shows
+        buckets = config["buckets"] | {kind: (bucket,)}
+        return config | {"buckets": buckets, "optimizer": learning}
 
     code, err = launch(make=small)
     assert (code, err.count("\n")) == (1, 1) and re.search(message, err)
