@@ -7,17 +7,23 @@ from collections.abc import Callable, Iterable
 from benchmarks.table import Result
 
 
-def main(run: Callable[..., Result], about: str, works: Iterable[str]) -> None:
-    """Measures and prints; `--json` adds one object on the last line."""
+def main(run: Callable[..., Result], about: str, works: Iterable[str] = ()) -> None:
+    """Measures and prints; `--json` adds one object on the last line.
+
+    A benchmark of several `works` has `--only` to choose some, which `run` is given too.
+    """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one object on the last line")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=5, help="of each side, at least")
-    parser.add_argument("--only", nargs="+", choices=list(works), help="leave other rows out")
+    if works:
+        parser.add_argument("--only", nargs="+", choices=list(works), help="leave other rows out")
     given = parser.parse_args()
     if given.repetitions < 1:
         sys.exit(f"--repetitions must be at least 1, found {given.repetitions}")
-    result = run(dtype=given.dtype, repetitions=given.repetitions, only=given.only)
+    asked = vars(given)
+    as_json = asked.pop("json")
+    result = run(**asked)
     print(result.markdown())
-    if given.json:
+    if as_json:
         print(result.json())

@@ -7,10 +7,10 @@ first token; 64 greedy tokens after them; a step of AdamW on four sequences of 5
 bfloat16, Transformers keeps parameters and moments in it; r3jax trains float32 ones.
 """
 
-import tempfile
 from collections.abc import Sequence
 
 from benchmarks import cli, mini, timing
+from benchmarks.pair import pair
 from benchmarks.side import Side
 from benchmarks.table import OURS, Result, Row
 
@@ -33,14 +33,9 @@ def run(dtype: str = "float32", repetitions: int = 5, only: Sequence[str] | None
     works = list(only or WORKS)
     if unknown := set(works) - set(WORKS):
         raise ValueError(f"no work is called {sorted(unknown)}; expected some of {list(WORKS)}")
-    with tempfile.TemporaryDirectory() as directory:
-        arguments = {"directory": str(mini.write(directory)), "dtype": dtype}
-        with (
-            Side("benchmarks.peers.plain", "plain", arguments) as theirs,
-            Side("benchmarks.ours.plain", "plain", arguments) as ours,
-        ):
-            rows = [_compare(work, {PEER: theirs, OURS: ours}, repetitions) for work in works]
-            about = {**theirs.about, **ours.about}
+    with pair("plain.plain", "plain.plain", dtype) as (theirs, ours):
+        rows = [_compare(work, {PEER: theirs, OURS: ours}, repetitions) for work in works]
+        about = {**theirs.about, **ours.about}
     return Result(
         f"Plain model, {dtype}", tuple(rows), {r.work: r.ratio(PEER) for r in rows}, about
     )

@@ -7,35 +7,26 @@ each, 96 sampled tokens, two looks of 224x224. The published loop plays one epis
 counts 40 times; r3jax's time includes building prompts and cutting crops.
 """
 
-import tempfile
-from collections.abc import Sequence
-
 from benchmarks import cli, mini, script, timing
-from benchmarks.side import Side
+from benchmarks.pair import pair
 from benchmarks.table import OURS, Result, Row
 
 PUBLISHED, BATCHED = "published loop", "batched loop"
 EPISODES = mini.QUESTIONS * script.EPISODES
-WORKS = ("rollout",)
 
 
-def run(dtype: str = "float32", repetitions: int = 5, only: Sequence[str] | None = None) -> Result:
+def run(dtype: str = "float32", repetitions: int = 5) -> Result:
     """Measures all sides."""
-    with tempfile.TemporaryDirectory() as directory:
-        arguments = {"directory": str(mini.write(directory)), "dtype": dtype}
-        with (
-            Side("benchmarks.peers.loop", "loops", arguments) as theirs,
-            Side("benchmarks.ours.loop", "rollout", arguments) as ours,
-        ):
-            timings = timing.alternate(
-                {
-                    PUBLISHED: lambda: theirs.call("published"),
-                    BATCHED: lambda: theirs.call("batched"),
-                    OURS: lambda: ours.call("step"),
-                },
-                repetitions,
-            )
-            about = {**theirs.about, **ours.about}
+    with pair("loop.loops", "loop.rollout", dtype) as (theirs, ours):
+        timings = timing.alternate(
+            {
+                PUBLISHED: lambda: theirs.call("published"),
+                BATCHED: lambda: theirs.call("batched"),
+                OURS: lambda: ours.call("step"),
+            },
+            repetitions,
+        )
+        about = {**theirs.about, **ours.about}
     timings[PUBLISHED] = timings[PUBLISHED].times(EPISODES)
     row = Row("rollout", timings, EPISODES * script.SAMPLED, "sampled tokens")
     ratios = {"ratio_published": row.ratio(PUBLISHED), "ratio_batched": row.ratio(BATCHED)}
@@ -43,4 +34,4 @@ def run(dtype: str = "float32", repetitions: int = 5, only: Sequence[str] | None
 
 
 if __name__ == "__main__":
-    cli.main(run, __doc__, WORKS)
+    cli.main(run, __doc__)

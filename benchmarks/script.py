@@ -27,6 +27,11 @@ EPISODE_TOKENS = SAMPLED + LOOKS * LOOK_TOKENS
 SIDES = (48, 336)  # pixels: the least and the most that a box is wide or high
 
 
+def rows() -> list[tuple[int, int]]:
+    """Question and episode of each row of a step."""
+    return [(q, e) for q in range(mini.QUESTIONS) for e in range(EPISODES)]
+
+
 def box(question: int, episode: int, look: int) -> tuple[int, int, int, int]:
     """The box of a look: x1, y1, x2, y2 in whole pixels, right and bottom exclusive.
 

@@ -8,15 +8,11 @@ kept and runs each prompt once. The row "single" is an update of eight whole seq
 question, that share nothing: its time by token predicts that of the 40.
 """
 
-import tempfile
-from collections.abc import Sequence
-
 from benchmarks import cli, mini, script, timing
-from benchmarks.side import Side
+from benchmarks.pair import pair
 from benchmarks.table import OURS, Result, Row
 
 PEER = "Transformers"
-WORKS = ("update",)
 EPISODES = mini.QUESTIONS * script.EPISODES
 
 
@@ -25,25 +21,19 @@ def tokens(episodes: int) -> int:
     return mini.QUESTIONS * (mini.PROMPT_TOKENS - 1 + episodes * script.EPISODE_TOKENS)
 
 
-def run(dtype: str = "float32", repetitions: int = 5, only: Sequence[str] | None = None) -> Result:
+def run(dtype: str = "float32", repetitions: int = 5) -> Result:
     """Measures both sides."""
-    with tempfile.TemporaryDirectory() as directory:
-        arguments = {"directory": str(mini.write(directory)), "dtype": dtype}
-        with (
-            Side("benchmarks.peers.update", "rgrpo", arguments) as theirs,
-            Side("benchmarks.ours.update", "rgrpo", arguments) as ours,
-        ):
-            single = "single"
-            timings = timing.alternate(
-                {
-                    PEER: lambda: theirs.call("update"),
-                    OURS: lambda: ours.call("update"),
-                    single: lambda: ours.call(single),
-                },
-                repetitions,
-            )
-            about = {**theirs.about, **ours.about}
-    alone = Row(single, {OURS: timings.pop(single)}, tokens(1), "tokens")
+    with pair("update.rgrpo", "update.rgrpo", dtype) as (theirs, ours):
+        timings = timing.alternate(
+            {
+                PEER: lambda: theirs.call("update"),
+                OURS: lambda: ours.call("update"),
+                "single": lambda: ours.call("single"),
+            },
+            repetitions,
+        )
+        about = {**theirs.about, **ours.about}
+    alone = Row("single", {OURS: timings.pop("single")}, tokens(1), "tokens")
     row = Row("update", timings, EPISODES * script.SAMPLED, "sampled tokens")
     predicted = alone.timings[OURS].median * tokens(script.EPISODES) / tokens(1)
     ratios = {
@@ -54,4 +44,4 @@ def run(dtype: str = "float32", repetitions: int = 5, only: Sequence[str] | None
 
 
 if __name__ == "__main__":
-    cli.main(run, __doc__, WORKS)
+    cli.main(run, __doc__)

@@ -6,8 +6,9 @@ P  prefix (prompt) tokens                     L  decoder layers
 N  query heads                                K  key/value heads
 H  width of a head                            D  model width
 V  vocabulary                                 F  features (merged image tokens) in a flat table
-R  rows of images                             W  attention windows of a row
+R  rows of images, or of packed tokens        W  attention windows of a row
 U  patches of a window (slots)                C  values of one flattened patch (3 * 2 * 14 * 14)
+J  tokens of a packed stream's row            I  image tokens of one prompt or look
 
 Types are checked while pytest runs and cost nothing otherwise.
 """

@@ -189,3 +189,12 @@ def test_the_tiny_teachers_pack_as_they_were_written():
     assert batch.suffix.targets[0, 0, :n].tolist() == episode.tokens.tolist()
     first_crop = batch.shown[0].segment.size // patches.UNIT
     assert batch.suffix.feature_index.max() >= first_crop > batch.prompt.feature_index.max()
+
+
+def test_a_batch_with_features_of_some_prompts_only_is_refused():
+    rng = np.random.default_rng(0)
+    prompts = [make_prompt(rng, [picture(1, 1, shade)]) for shade in (1, 2)]
+    prompts[0] = dataclasses.replace(prompts[0], features=np.zeros((1, 4), np.float32))
+    episodes = [[make_episode(rng, prompt, [])] for prompt in prompts]
+    with pytest.raises(ValueError, match="1 of 2 prompts have features: expected all of a batch"):
+        pack(prompts, episodes)

@@ -10,13 +10,13 @@ import numpy as np
 
 from benchmarks import mini, script
 from benchmarks.ours import loop, plain
-from r3jax import batches, host, positions
+from r3jax import batches, host, patches, positions
 from r3jax.records import Episode, Look, LookOutcome, Prompt, Source, Stop
 from r3jax.run import pretrained
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
 
-CROP_GRID = (script.CROP_SIDE // 28,) * 2
+CROP_GRID = (script.CROP_SIDE // patches.FACTOR,) * 2
 OPTIMIZER = OptimizerConfig(learning_rate=1e-6, clip_norm=1.0, frozen=("vision",))
 
 
@@ -32,7 +32,7 @@ def prompts(net, params) -> list[Prompt]:
 
 def episodes(net, params, asked: list[Prompt]) -> list[list[Episode]]:
     """The script's episodes after each prompt, with the features of their crops."""
-    rows = [(q, e) for q in range(mini.QUESTIONS) for e in range(script.EPISODES)]
+    rows = script.rows()
     crops = [
         script.crop(asked[q].images[0], q, e, look) for q, e in rows for look in range(script.LOOKS)
     ]
@@ -65,8 +65,12 @@ def episode(config, prompt: Prompt, turns: np.ndarray, looks: list[Look]) -> Epi
 
 def encode(net, params, images) -> np.ndarray:
     """Features of images, on the host."""
-    run = jax.jit(lambda p, batch: net.apply({"params": p}, batch, method="encode"))
-    return np.asarray(run(params, images))
+    return np.asarray(_encode(net, params, images))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(net, params, images):
+    return net.apply({"params": params}, images, method="encode")
 
 
 def rgrpo(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], dict]]]:

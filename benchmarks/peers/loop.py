@@ -21,11 +21,6 @@ SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 Row = tuple[int, int]  # question and episode
 
 
-def rows() -> list[Row]:
-    """All episodes of a step."""
-    return [(q, e) for q in range(mini.QUESTIONS) for e in range(script.EPISODES)]
-
-
 def collect(
     net, pictures: Sequence[np.ndarray], which: Sequence[Row], greedy: bool = False
 ) -> np.ndarray:
@@ -97,7 +92,7 @@ def visual_ids(config) -> list[int]:
 def loops(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None]]]:
     """Sets up one episode of the published loop, and a step of 40 in one batch."""
     net, pictures = plain.load(directory, dtype), mini.pictures(mini.QUESTIONS)
-    work = {"published": rows()[:1], "batched": rows()}
+    work = {"published": script.rows()[:1], "batched": script.rows()}
     return plain.versions(), {
         name: lambda which=which: collect(net, pictures, which) for name, which in work.items()
     }

@@ -42,7 +42,7 @@ def micro_batches(net, rows: int = ROWS) -> list[MicroBatch]:
     """The episodes of the script, `rows` sequences at a time."""
     prompts, pictures = mini.prompts(net.config), mini.pictures(mini.QUESTIONS)
     sampled, advantage = script.sampled(), script.advantages()
-    made, which = [], loop.rows()
+    made, which = [], script.rows()
     for begin in range(0, len(which), rows):
         part = which[begin : begin + rows]
         ids = np.stack([script.sequence(net.config, prompts[q], sampled[q, e]) for q, e in part])

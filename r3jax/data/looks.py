@@ -11,7 +11,7 @@ Nothing a model can write makes these functions raise: every request ends in a `
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -52,6 +52,10 @@ class LookRules:
             raise ValueError(
                 f"look rules need max_aspect in 1..{frames.MAX_ASPECT}, came {self.max_aspect}"
             )
+
+
+LookTaker = Callable[[str, np.ndarray, frames.Frame, Sequence[Look], LookRules], Look]
+"""What answers a box: from text, image, frame, earlier looks and rules to a look."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +153,9 @@ def blank_look(
 ) -> Look:
     """As `take_look`, but the crop is plain grey: what a model answers that cannot see."""
     look = take_look(text, image, frame, earlier, rules)
-    return (
-        look if look.crop is None else dataclasses.replace(look, crop=np.full_like(look.crop, GREY))
-    )
+    if look.crop is None:
+        return look
+    return dataclasses.replace(look, crop=np.full_like(look.crop, GREY))
 
 
 def check_box(

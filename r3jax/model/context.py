@@ -26,7 +26,7 @@ class Grouped(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """What tokens [R, N] of a stream see: prompts themselves, suffixes their prompt as well."""
+    """What tokens [R, J] of a stream see: prompts themselves, suffixes their prompt as well."""
 
     stream: Stream
 

@@ -60,8 +60,8 @@ class Qwen25VL(nn.Module):
         return self.text(x, positions, **kwargs)
 
     def run_packed(
-        self, x: Float[Array, "R N D"], positions: Int[Array, "3 R N"], stream: Stream
-    ) -> Float[Array, "R N D"]:
+        self, x: Float[Array, "R J D"], positions: Int[Array, "3 R J"], stream: Stream
+    ) -> Float[Array, "R J D"]:
         """Runs the decoder over an embedded stream; see `Decoder.run_packed`."""
         return self.text.run_packed(x, positions, stream)
 

@@ -18,8 +18,8 @@ from r3jax.arrays import Array, Bool, Int
 class Stream(NamedTuple):
     """Where each padded place finds its token in the stream, and where each token has its place.
 
-    prompt int32 [R, B/R, P] and suffix int32 [R, B/R, G, T] number the tokens of a row from 0 to N,
-    which stands for padding. place int32 [R, N] numbers a row's places, those of prompts before
+    prompt int32 [R, B/R, P] and suffix int32 [R, B/R, G, T] number the tokens of a row from 0 to J,
+    which stands for padding. place int32 [R, J] numbers a row's places, those of prompts before
     those of suffixes, up to their count, which stands for padding too. Groups never cross rows, so
     that rows may lie on different devices.
     """
@@ -39,7 +39,7 @@ class Stream(NamedTuple):
         return _by_group(self.suffix < self.place.shape[1])
 
     def spread(self, tokens: Array) -> tuple[Array, Array]:
-        """Moves a stream [R, N, ...] to prompts [B, P, ...] and suffixes [B, G, T, ...].
+        """Moves a stream [R, J, ...] to prompts [B, P, ...] and suffixes [B, G, T, ...].
 
         Places without a token are zero.
         """
@@ -52,7 +52,7 @@ class Stream(NamedTuple):
         )
 
     def gather(self, prompt: Array, suffix: Array, fill: int = 0) -> Array:
-        """Moves prompts [B, P, ...] and suffixes [B, G, T, ...] to a stream [R, N, ...].
+        """Moves prompts [B, P, ...] and suffixes [B, G, T, ...] to a stream [R, J, ...].
 
         Padding of the stream is `fill`.
         """

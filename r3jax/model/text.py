@@ -133,8 +133,8 @@ class Decoder(nn.Module):
         return self.norm(x), kv
 
     def run_packed(
-        self, x: Float[Array, "R N D"], positions: Int[Array, "3 R N"], stream: Stream
-    ) -> Float[Array, "R N D"]:
+        self, x: Float[Array, "R J D"], positions: Int[Array, "3 R J"], stream: Stream
+    ) -> Float[Array, "R J D"]:
         """Returns hidden states of a stream of prompts and the suffixes that see them."""
         x, _ = self.layers(x, [], *self._rotary(positions, x.dtype), Packed(stream))
         return self.norm(x)

@@ -7,7 +7,7 @@ inserted continues the KV cache: nothing is encoded or prefilled twice.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -15,10 +15,9 @@ import numpy as np
 from r3jax import batches
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
-from r3jax.data.frames import Frame
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Qwen25VL
-from r3jax.records import Episode, Group, Look, Question, Source, Stop
+from r3jax.records import Episode, Group, Question, Source, Stop
 from r3jax.rollout import programs, serve
 from r3jax.rollout.decode import DecodeState, Status
 from r3jax.rollout.sampling import SamplingConfig
@@ -60,9 +59,7 @@ class Engine:
     buckets: Buckets
     config: RolloutConfig
     programs: programs.Programs
-    look: Callable[[str, np.ndarray, Frame, Sequence[Look], looks.LookRules], Look] = (
-        looks.take_look
-    )
+    look: looks.LookTaker = looks.take_look
     keep_features: bool = False
 
 

@@ -113,7 +113,7 @@ def empty_updates(
 
     `kept` is a feature [D] where the rollout keeps them; else images and crops are to be encoded.
     """
-    images = [
+    to_encode = [
         tuple(map(batches.empty_images, pair))
         for pair in itertools.product(shapes.images, shapes.crops)
     ]
@@ -125,8 +125,8 @@ def empty_updates(
         lengths = prompt.mask.sum(1), suffix.valid.sum(2)
         for stream_tokens in shapes.stream_tokens(prompt.mask.size + suffix.valid.size):
             stream = lay_out(*lengths, prompt_tokens, suffix_tokens, stream_tokens)
-            tables = kept and [np.zeros((stream_tokens, *kept.shape), kept.dtype)]
-            for shown in tables or images:
+            table = None if kept is None else np.zeros((stream_tokens, *kept.shape), kept.dtype)
+            for shown in to_encode if table is None else [table]:
                 yield UpdateBatch(
                     prompt,
                     suffix,

@@ -57,8 +57,15 @@ def pack(
     """Packs prompts and the episodes of each, with advantage float32 and counted bool [B, G].
 
     Features that the rollout kept are taken as they are; else images and crops are to be encoded.
+    Raises: ValueError where only some prompts have features, or no bucket is large enough.
     """
-    kept = all(prompt.features is not None for prompt in prompts)
+    keepers = sum(prompt.features is not None for prompt in prompts)
+    if keepers not in (0, len(prompts)):
+        raise ValueError(
+            f"{keepers} of {len(prompts)} prompts have features: expected all of a batch or none, "
+            "so collect all of its groups with the same Engine.keep_features"
+        )
+    kept = keepers > 0
     if kept:
         of_prompts, of_episodes, shown = _kept_features(prompts, episodes)
     else:

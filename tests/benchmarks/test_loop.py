@@ -43,3 +43,9 @@ def test_prompts_and_episodes_are_as_long_as_the_script_says():
     assert len(made.tokens) == script.EPISODE_TOKENS
     assert (made.source == Source.SAMPLED).sum() == script.SAMPLED
     assert (made.source == Source.IMAGE).sum() == script.LOOKS * script.CROP_TOKENS
+
+
+def test_a_step_of_the_engine_plays_the_script():
+    """On the small model that is shipped; the step itself counts what each episode sampled."""
+    _, work = loop.rollout(str(mini.BESIDE), "float32")
+    work["step"]()

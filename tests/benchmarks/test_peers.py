@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mini, script
+from benchmarks.ours import update as ours
 from r3jax import positions
 from r3jax.update import objective, steps
 
@@ -124,3 +125,11 @@ def test_micro_batches_add_up_and_only_text_learns():
     assert abs(found[0].loss) < 1e-6  # ratios are 1 and advantages add up to 0
     assert found[0].grad_norm == pytest.approx(found[1].grad_norm, rel=1e-3) and found[0].grad_norm
     assert moved[0] == moved[1] == {n for n in before if not n.startswith("model.visual")}
+
+
+def test_both_sides_of_the_update_find_the_same_gradient():
+    directory = str(mini.BESIDE)
+    theirs = update.rgrpo(directory, "float32")[1]["update"]()
+    found = ours.rgrpo(directory, "float32")[1]["update"]()["grad_norm"]
+    np.testing.assert_allclose(found, theirs.grad_norm, rtol=1e-3)
+    assert found > 0.01
