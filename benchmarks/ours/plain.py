@@ -72,8 +72,8 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
         prefix = run.prefill(params, prompt, run.encode(params, images))
         state = run.start(last, place, np.ones(len(last), bool))
         keys = run.keys(0, 0, np.arange(len(last), dtype=np.int32))
-        state = run.decode(params, prefix, state, keys)
-        assert (np.asarray(state.length) == run.slots[0] - 1).all()
+        state = run.decode(run.policy(params), prefix, state, keys)
+        assert (np.asarray(state.length) == run.slots[0] - run.spare).all()
 
     one, many = make(1), make(model.GENERATED)
     return versions(), {

@@ -19,6 +19,7 @@ from r3jax.arrays import Array, Bool, Float, Int
 
 MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
 BLOCK = 128  # queries of a sequence that have scores at the same time, at least
+FEW = 8  # rows for which a matrix product would cost less than packing the keys for it
 MOST_BLOCKS = 16  # they are unrolled: a long sequence takes larger ones
 
 
@@ -58,11 +59,26 @@ def attend_group(
 
     Query heads N are grouped over key heads K in order (head n reads key head n // (N / K)).
     """
+    out = _attend(True, _by_key_head(q, k.shape[1]), Past(k, v, valid), tuple(pasts))
+    return _by_token(out, q.shape)
+
+
+def attend_past(q: Float[Array, "B G T N H"], pasts: Sequence[Past]) -> Float[Array, "B G T N H"]:
+    """Attends from suffix tokens to `pasts` alone; as in `attend_group`."""
+    rows = _by_key_head(q, pasts[0].k.shape[1])
+    parts = [(_past_scores(rows, past), past) for past in pasts]
+    return _by_token(_combine(parts)[0].astype(q.dtype), q.shape)
+
+
+def _by_key_head(q: Array, heads: int) -> Array:
+    """Queries [B, G, T, N, H] as rows [B, K, G, M, T, H], M of them for each key head."""
     B, G, T, N, H = q.shape
-    K = k.shape[1]
-    rows = q.reshape(B, G, T, K, N // K, H).transpose(0, 3, 1, 4, 2, 5)
-    out = _attend(True, rows, Past(k, v, valid), tuple(pasts))
-    return out.transpose(0, 2, 4, 1, 3, 5).reshape(B, G, T, N, H)
+    return q.reshape(B, G, T, heads, N // heads, H).transpose(0, 3, 1, 4, 2, 5)
+
+
+def _by_token(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Back from rows [B, K, G, M, T, H] to the shape of the queries."""
+    return rows.transpose(0, 2, 4, 1, 3, 5).reshape(shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -79,15 +95,20 @@ def _forward(causal: bool, q: Array, own: Past, pasts: tuple[Past, ...]):
     outs, totals = [], []
     for lo, hi in _blocks(q.shape[4]):
         rows = q[..., lo:hi, :]
-        parts = [*_parts(causal, rows, lo, hi, own, pasts)]
-        maximum = functools.reduce(jnp.maximum, [scores.max(-1) for scores, _ in parts])
-        weights = [jnp.exp(scores - maximum[..., None]) for scores, _ in parts]
-        total = sum(w.sum(-1) for w in weights)
-        values = sum(_weigh(w, past.v) for w, (_, past) in zip(weights, parts))
-        outs.append((values / total[..., None]).astype(q.dtype))
-        totals.append(maximum + jnp.log(total))
+        out, total = _combine([*_parts(causal, rows, lo, hi, own, pasts)])
+        outs.append(out.astype(q.dtype))
+        totals.append(total)
     out, lse = jnp.concatenate(outs, axis=4), jnp.concatenate(totals, axis=4)
     return out, (q, own, pasts, out, lse)
+
+
+def _combine(parts: Sequence[tuple[Array, Past]]) -> tuple[Array, Array]:
+    """One softmax over the scores of all parts: what comes out and the log-sum-exp, in float32."""
+    maximum = functools.reduce(jnp.maximum, [scores.max(-1) for scores, _ in parts])
+    weights = [jnp.exp(scores - maximum[..., None]) for scores, _ in parts]
+    total = sum(w.sum(-1) for w in weights)
+    values = sum(_weigh(w, past.v) for w, (_, past) in zip(weights, parts))
+    return values / total[..., None], maximum + jnp.log(total)
 
 
 def _backward(causal: bool, kept, gradient: Array):
@@ -148,8 +169,14 @@ def _parts(
     scores = _scores(rows, seen.k) * scale
     yield (jnp.where(functools.reduce(jnp.logical_and, masks), scores, MASKED), seen)
     for past in pasts:
-        mask = past.mask if past.mask.ndim == 3 else past.mask[:, None]
-        yield jnp.where(mask[:, None, :, None, None], _scores(rows, past.k) * scale, MASKED), past
+        yield _past_scores(rows, past), past
+
+
+def _past_scores(rows: Array, past: Past) -> Array:
+    """Masked scores [B, K, G, M, T, S] of rows with the keys that came before them."""
+    mask = past.mask if past.mask.ndim == 3 else past.mask[:, None]
+    scores = _scores(rows, past.k) * rows.shape[-1] ** -0.5
+    return jnp.where(mask[:, None, :, None, None], scores, MASKED)
 
 
 def _flat(rows: Array, keys: Array) -> Array:
@@ -159,10 +186,13 @@ def _flat(rows: Array, keys: Array) -> Array:
 
 def _scores(rows: Array, keys: Array) -> Array:
     """Products [B, K, G, M, T, S] of rows [B, K, G, M, T, H] with their keys, in float32."""
-    flat = jnp.einsum(
-        "...rh,...sh->...rs", _flat(rows, keys), keys, preferred_element_type=jnp.float32
-    )
-    return flat.reshape(*rows.shape[:-1], keys.shape[-2])
+    flat = _flat(rows, keys)
+    if flat.shape[-2] <= FEW:
+        wide = flat[..., None, :].astype(jnp.float32) * keys[..., None, :, :]
+        scores = wide.sum(-1)
+    else:
+        scores = jnp.einsum("...rh,...sh->...rs", flat, keys, preferred_element_type=jnp.float32)
+    return scores.reshape(*rows.shape[:-1], keys.shape[-2])
 
 
 def _weigh(weights: Array, values: Array) -> Array:

@@ -1,4 +1,8 @@
-"""Keys and values that a rollout keeps: of prompts, shared by a group, and of its episodes."""
+"""Keys and values that a rollout keeps: of prompts, shared by a group, and of its episodes.
+
+They are kept layer by layer. One array of all layers would be copied for each token: a layer can
+neither read its part in place, nor can what is new be written into it.
+"""
 
 from typing import NamedTuple
 
@@ -9,38 +13,58 @@ from r3jax.arrays import Array, Int
 from r3jax.model.config import TextConfig
 
 
+class KeyValues(NamedTuple):
+    """Keys and values of a layer: [B, K, P, H] of prompts, [B, K, G, S, H] of suffixes.
+
+    Those that come from scanned layers have an axis L before.
+    """
+
+    k: Array
+    v: Array
+
+
+SuffixCache = tuple[KeyValues, ...]
+"""Of each layer, S slots a row, filled from 0 on."""
+
+
 class Prefix(NamedTuple):
-    """Keys and values of prompts, [L, B, K, P, H], and which of the P are real, bool [B, P]."""
+    """Of each layer, keys and values of prompts, and which of their P tokens are real, [B, P]."""
 
-    k: Array
-    v: Array
+    layers: tuple[KeyValues, ...]
     mask: Array
-
-
-class SuffixCache(NamedTuple):
-    """Keys and values of suffixes, [L, B, K, G, S, H]; S slots, filled from 0 on."""
-
-    k: Array
-    v: Array
 
 
 def empty_cache(config: TextConfig, groups: int, episodes: int, slots: int, dtype) -> SuffixCache:
     """Returns a cache of zeros for `groups` x `episodes` rows."""
-    shape = (config.num_layers, groups, config.num_kv_heads, episodes, slots, config.head_dim)
-    return SuffixCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+    shape = (groups, config.num_kv_heads, episodes, slots, config.head_dim)
+    return tuple(
+        KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        for _ in range(config.num_layers)
+    )
+
+
+def stack(layers: tuple[KeyValues, ...]) -> KeyValues:
+    """Joins what is kept by layer, for layers that are scanned."""
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *layers)
+
+
+def unstack(scanned: KeyValues) -> tuple[KeyValues, ...]:
+    """Takes apart, by layer, what scanned layers return."""
+    return tuple(KeyValues(k, v) for k, v in zip(*scanned))
 
 
 def grow(cache: SuffixCache, slots: int) -> SuffixCache:
     """Returns the cache with room for `slots` tokens."""
-    more = [(0, 0)] * 4 + [(0, slots - cache.k.shape[4]), (0, 0)]
-    return SuffixCache(*(jnp.pad(part, more) for part in cache))
+    more = [(0, 0)] * 3 + [(0, slots - cache[0].k.shape[3]), (0, 0)]
+    return jax.tree.map(lambda kept: jnp.pad(kept, more), cache)
 
 
 def append(cache: SuffixCache, new: SuffixCache, start: Int[Array, "B G"]) -> SuffixCache:
     """Writes keys and values of T new tokens into S slots, from slot `start` on."""
 
-    def write_row(row, values, at):  # [L, K, S, H], [L, K, T, H]
-        return jax.lax.dynamic_update_slice(row, values.astype(row.dtype), (0, 0, at, 0))
+    def write_row(row, values, at):  # [S, H], [T, H]
+        return jax.lax.dynamic_update_slice(row, values.astype(row.dtype), (at, 0))
 
-    write = jax.vmap(jax.vmap(write_row, in_axes=(2, 2, 0), out_axes=2), (1, 1, 0), 1)
-    return SuffixCache(*(write(old, values, start) for old, values in zip(cache, new)))
+    heads = jax.vmap(write_row, (0, 0, None))  # K between B and G: nothing needs to be moved
+    write = jax.vmap(jax.vmap(heads, (1, 1, 0), 1))
+    return jax.tree.map(lambda old, values: write(old, values, start), cache, new)

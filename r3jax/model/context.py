@@ -1,13 +1,14 @@
-"""What tokens see: the two ways in which a layer's queries meet keys and values."""
+"""What tokens see: the ways in which a layer's queries meet keys and values."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from r3jax.arrays import Array
 from r3jax.kernels import attention
-from r3jax.model.caches import SuffixCache
+from r3jax.model.caches import KeyValues
 from r3jax.model.stream import Stream
 
 
@@ -18,11 +19,36 @@ class Grouped(NamedTuple):
     valid: Array | None
     past_masks: Sequence[Array]
 
-    def attend(self, q: Array, k: Array, v: Array, past: Sequence) -> tuple[Array, SuffixCache]:
+    def attend(
+        self, q: Array, k: Array, v: Array, past: Sequence[KeyValues]
+    ) -> tuple[Array, KeyValues]:
         """Attends; returns what comes out and the keys and values to keep, heads first."""
         k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)
-        pasts = [attention.Past(*kv, seen) for kv, seen in zip(past, self.past_masks, strict=True)]
-        return attention.attend_group(q, k, v, self.valid, pasts), SuffixCache(k, v)
+        return attention.attend_group(q, k, v, self.valid, _seen(past, self.past_masks)), KeyValues(
+            k, v
+        )
+
+
+class Stepped(NamedTuple):
+    """What the token of a step sees, one of each row: the steps before it, `number` of them, which
+    lie in the first of the pasts; and of the others where the masks are true."""
+
+    number: Array
+    past_masks: Sequence[Array]
+
+    def attend(
+        self, q: Array, k: Array, v: Array, past: Sequence[KeyValues]
+    ) -> tuple[Array, KeyValues]:
+        """Attends; returns what comes out and the first of the pasts with this step in it."""
+        before, *older = past
+        k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)
+        steps = KeyValues(
+            jax.lax.dynamic_update_slice_in_dim(before.k, k, self.number, axis=3),
+            jax.lax.dynamic_update_slice_in_dim(before.v, v, self.number, axis=3),
+        )
+        done = jnp.arange(steps.k.shape[3])[None, None] <= self.number
+        seen = _seen([steps, *older], [done, *self.past_masks])
+        return attention.attend_past(q, seen), steps
 
 
 class Packed(NamedTuple):
@@ -42,3 +68,7 @@ class Packed(NamedTuple):
         before = attention.Past(k1, v1, seen)
         suffix = attention.attend_group(q2, k2, v2, self.stream.suffix_mask, [before])
         return self.stream.gather(prompt[:, 0], suffix), None
+
+
+def _seen(past: Sequence[KeyValues], masks: Sequence[Array]) -> list[attention.Past]:
+    return [attention.Past(*kv, mask) for kv, mask in zip(past, masks, strict=True)]

@@ -7,6 +7,8 @@ Every stage of r3jax calls these methods on a plain parameter tree:
 """
 
 import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float, Int
+from r3jax.model import caches
 from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import ModelConfig
 from r3jax.model.stream import Stream
@@ -57,7 +60,14 @@ class Qwen25VL(nn.Module):
         self, x: Array, positions: Array, **kwargs
     ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
         """Runs the decoder over embedded suffixes; see `Decoder.__call__`."""
-        return self.text(x, positions, **kwargs)
+        hidden, kv = self.text(x, positions, **kwargs)
+        return hidden, caches.unstack(kv)
+
+    def step(
+        self, x: Array, positions: Array, layers: Sequence[dict], *args
+    ) -> tuple[Float[Array, "B G 1 D"], SuffixCache]:
+        """Runs the decoder over one more embedded token a row; see `Decoder.step`."""
+        return self.text.step(x, positions, layers, *args)
 
     def run_packed(
         self, x: Float[Array, "R J D"], positions: Int[Array, "3 R J"], stream: Stream
@@ -70,7 +80,8 @@ class Qwen25VL(nn.Module):
     ) -> tuple[Float[Array, "B P D"], Prefix]:
         """Runs embedded prompts; returns hidden states and the prefix to decode against."""
         hidden, kv = self.text(x[:, None], positions[:, :, None], valid=mask[:, None])
-        return hidden[:, 0], Prefix(kv.k[:, :, :, 0], kv.v[:, :, :, 0], mask)
+        of_prompts = jax.tree.map(lambda kept: kept[:, :, :, 0], kv)
+        return hidden[:, 0], Prefix(caches.unstack(of_prompts), mask)
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
         """Returns float32 logits."""
@@ -88,6 +99,24 @@ class Qwen25VL(nn.Module):
         features = None if images is None else self.encode(images)
         hidden, _ = self.prefill(self.embed(tokens, feature_index, features), positions, mask)
         return self.logits(hidden)
+
+
+class Policy(NamedTuple):
+    """Parameters as decoding reads them: in the dtype of computation, the decoder's layers apart.
+
+    Of scanned layers, every token would copy each layer's weights out of the stack and cast them.
+    """
+
+    params: dict
+    layers: Sequence[dict]
+
+
+def make_policy(model: Qwen25VL, params: dict) -> Policy:
+    """Returns what `Qwen25VL.step` takes, without the vision tower."""
+    text = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params["text"])
+    layers = text.pop("layers")
+    number = range(model.config.text.num_layers)
+    return Policy({"text": text}, [jax.tree.map(lambda leaf, i=i: leaf[i], layers) for i in number])
 
 
 def _init(config: ModelConfig, key: Array):

@@ -4,17 +4,18 @@ Rollouts run padded groups, suffix tokens [B, G, T] after prefixes shared by G: 
 what came before go in, those of the new tokens come out. The update runs packed streams.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from r3jax.arrays import Array, Bool, Float, Int
-from r3jax.model import rope
-from r3jax.model.caches import Prefix, SuffixCache
+from r3jax.model import caches, rope
+from r3jax.model.caches import KeyValues, Prefix, SuffixCache
 from r3jax.model.config import TextConfig
-from r3jax.model.context import Grouped, Packed
+from r3jax.model.context import Grouped, Packed, Stepped
 from r3jax.model.layers import Linear, RMSNorm, SwiGLU
 from r3jax.model.stream import Stream
 
@@ -115,7 +116,7 @@ class Decoder(nn.Module):
         prefix: Prefix | None = None,
         cache: SuffixCache | None = None,
         start: Int[Array, "B G"] | None = None,
-    ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
+    ) -> tuple[Float[Array, "B G T D"], KeyValues]:
         """Returns hidden states and the new tokens' keys and values, [L, B, K, G, T, H].
 
         Tokens attend causally to the `valid` ones among them (all, if it is not given), to the
@@ -124,13 +125,38 @@ class Decoder(nn.Module):
         """
         pasts, masks = [], []
         if cache is not None:
-            pasts.append(cache)
-            masks.append(jnp.arange(cache.k.shape[4])[None, None] < start[..., None])
+            pasts.append(caches.stack(cache))
+            masks.append(_filled(cache, start))
         if prefix is not None:
-            pasts.append(prefix[:2])
+            pasts.append(caches.stack(prefix.layers))
             masks.append(prefix.mask)
         x, kv = self.layers(x, pasts, *self._rotary(positions, x.dtype), Grouped(valid, masks))
         return self.norm(x), kv
+
+    def step(
+        self,
+        x: Float[Array, "B G 1 D"],
+        positions: Int[Array, "3 B G 1"],
+        layers: Sequence[Any],
+        prefix: Prefix,
+        cache: SuffixCache,
+        start: Int[Array, "B G"],
+        steps: SuffixCache,
+        number: Array,
+    ) -> tuple[Float[Array, "B G 1 D"], SuffixCache]:
+        """Returns hidden states of one more token a row, and `steps` with its keys and values.
+
+        `layers` are the parameters of each layer. `steps` [B, K, G, C, H] are keys and values of
+        the last `number` tokens of all rows, which the cache, filled up to `start`, does not hold
+        yet.
+        """
+        seen = Stepped(number, [_filled(cache, start), prefix.mask])
+        layer = TextLayer(self.config, parent=None)
+        rotary, done = self._rotary(positions, x.dtype), []
+        for params, *pasts in zip(layers, steps, cache, prefix.layers, strict=True):
+            x, kv = layer.apply({"params": params}, x, pasts, *rotary, seen)
+            done.append(kv)
+        return self.norm(x), tuple(done)
 
     def run_packed(
         self, x: Float[Array, "R J D"], positions: Int[Array, "3 R J"], stream: Stream
@@ -148,3 +174,8 @@ class Decoder(nn.Module):
         """Returns float32 logits of hidden states."""
         out = self.embed.attend(hidden) if self.tied else self.head(hidden)
         return out.astype(jnp.float32)
+
+
+def _filled(cache: SuffixCache, start: Int[Array, "B G"]) -> Bool[Array, "B G S"]:
+    """Which slots lie before `start`."""
+    return jnp.arange(cache[0].k.shape[3])[None, None] < start[..., None]

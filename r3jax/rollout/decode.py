@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from r3jax.arrays import Array
 from r3jax.model import caches
-from r3jax.model.qwen import Qwen25VL
+from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.records import Source
 from r3jax.rollout import sampling, stops
 
@@ -30,11 +30,18 @@ class Status(enum.IntEnum):
 
 KEEP = -1  # in an insertion: the row's status stays
 
+BURST = 32
+"""Tokens that rows sample before their keys and values are written to their slots.
+
+Rows differ in length, so that each writes elsewhere: many times dearer than to write the step of
+all rows into one place, which is what a burst does.
+"""
+
 
 class DecodeState(NamedTuple):
     """Everything that a batch of rows is, on the device.
 
-    cache [L, B, K, G, S, H]; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
+    cache [B, K, G, S, H] a layer; tokens, source, logp [B, G, S] and positions [3, B, G, S] of the
     slots; length [B, G] filled slots; next_position, automaton, status [B, G].
     """
 
@@ -120,47 +127,58 @@ def decode_until_stopped(
     model: Qwen25VL,
     sampling_config: sampling.SamplingConfig,
     budget: int,
-    params,
+    policy: Policy,
     prefix: caches.Prefix,
     state: DecodeState,
     keys: Array,
     allowed: Array,
     stop_table: Array,
     end_tokens: Array,
-    spare: int = 0,
+    spare: int = BURST,
 ) -> DecodeState:
     """Samples until no row is DECODING, or one has only `spare` slots left and the state must grow.
 
-    `keys` [B, G]; rows never fill more than `budget` slots.
+    `keys` [B, G]; rows never fill more than `budget` slots. `spare` is at least BURST: so many
+    slots are written behind a row, whether it filled them or not.
     """
     B, G = state.status.shape
     room = state.tokens.shape[-1] - spare
-
-    def step(state: DecodeState) -> DecodeState:
-        last = state.length - 1
-        x = model.apply({"params": params}, _at(state.tokens, last)[..., None], method="embed")
-        hidden, kv = model.apply(
-            {"params": params},
-            x,
-            _at(state.positions, last)[..., None],
-            prefix=prefix,
-            cache=state.cache,
-            start=last,
-            method="decode",
-        )
-        logits = model.apply({"params": params}, hidden[:, :, 0], method="logits")
-        now = jax.vmap(jax.vmap(jax.random.fold_in))(keys, state.length)
-        flat = logits.reshape(B * G, -1)
-        token, logp = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
-        cache = caches.append(state.cache, kv, last)
-        sampled = token.reshape(B, G), logp.reshape(B, G)
-        return _take(state._replace(cache=cache), *sampled, budget, stop_table, end_tokens)
+    rules = budget, stop_table, end_tokens
+    variables = {"params": policy.params}
 
     def can_go_on(state: DecodeState) -> Array:
         decoding = state.status == Status.DECODING
         return decoding.any() & ~(decoding & (state.length >= room)).any()
 
-    return jax.lax.while_loop(can_go_on, step, state)
+    def burst(state: DecodeState) -> DecodeState:
+        start = state.length - 1
+        steps = caches.empty_cache(model.config.text, B, G, BURST, model.dtype)
+
+        def step(carry):
+            number, steps, state = carry
+            last = state.length - 1
+            x = model.apply(variables, _at(state.tokens, last)[..., None], method="embed")
+            where = _at(state.positions, last)[..., None]
+            hidden, steps = model.apply(
+                variables,
+                *(x, where, policy.layers, prefix, state.cache, start, steps, number),
+                method="step",
+            )
+            logits = model.apply(variables, hidden[:, :, 0], method="logits")
+            now = jax.vmap(jax.vmap(jax.random.fold_in))(keys, state.length).reshape(B * G)
+            flat = logits.reshape(B * G, -1)
+            sampled = sampling.sample(flat, allowed, now, sampling_config)
+            state = _take(state, *(y.reshape(B, G) for y in sampled), *rules)
+            return number + 1, steps, state
+
+        def goes_on(carry):
+            number, _, state = carry
+            return (number < BURST) & can_go_on(state)
+
+        _, steps, state = jax.lax.while_loop(goes_on, step, (0, steps, state))
+        return state._replace(cache=caches.append(state.cache, steps, start))
+
+    return jax.lax.while_loop(can_go_on, burst, state)
 
 
 def _take(

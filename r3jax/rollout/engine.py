@@ -118,6 +118,7 @@ def _collect_batch(
     )
     shown = batches.join_by_owner([len(prompt.images) for prompt in padded], index)
     prompt_batch = batches.pad_prompts(padded, shown, engine.buckets, image_id)
+    policy = run.policy(params)
     features = run.encode(params, images)
     prefix = run.prefill(params, prompt_batch, features)
     state = run.start(
@@ -133,7 +134,7 @@ def _collect_batch(
         for g in range(config.episodes)
     }
     while True:
-        state = run.decode(params, prefix, state, keys)
+        state = run.decode(policy, prefix, state, keys)
         snapshot = serve.read(state)
         if not serve.is_going_on(snapshot):
             break
@@ -157,13 +158,10 @@ def _collect_batch(
 
 
 def _with_room(engine: Engine, state: DecodeState, snapshot: serve.Snapshot) -> DecodeState:
-    """Grows the state where a row is about to fill its slots.
-
-    `look_tokens` slots always stay behind a row: padded insertions are written there.
-    """
-    run, spare = engine.programs, engine.buckets.look_tokens
-    slots = state.tokens.shape[-1]
-    while slots < run.slots[-1] and serve.reach(snapshot, spare) > slots - spare:
+    """Grows the state where a row is about to fill its slots."""
+    run, slots = engine.programs, state.tokens.shape[-1]
+    needed = serve.reach(snapshot, engine.buckets.look_tokens) + run.spare
+    while slots < run.slots[-1] and needed > slots:
         level = run.slots.index(slots)
         state, slots = run.grow[level](state), run.slots[level + 1]
     return state

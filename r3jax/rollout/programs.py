@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax.data.tokenizer import Tokenizer
-from r3jax.model.qwen import Qwen25VL
+from r3jax.model import qwen
 from r3jax.rollout import decode, sampling, stops
 
 
@@ -17,16 +17,18 @@ from r3jax.rollout import decode, sampling, stops
 class Programs:
     """What runs on the device.
 
-    encode(params, images) -> features; prefill(params, prompt, features) -> prefix;
-    start(last_token, last_position, active) -> state; keys(seed, step, questions) -> [B, G];
-    decode(params, prefix, state, keys) -> state; append(params, prefix, state, insertion,
+    policy(params) -> policy; encode(params, images) -> features; prefill(params, prompt, features)
+    -> prefix; start(last_token, last_position, active) -> state; keys(seed, step, questions) ->
+    [B, G]; decode(policy, prefix, state, keys) -> state; append(params, prefix, state, insertion,
     features) -> state; settle(state, status) -> state. A state starts with the first of `slots` and
     `grow[i](state)` takes it from slots[i] to slots[i + 1]: short episodes never pay for the memory
-    of long ones.
+    of long ones. `spare` slots always stay behind a row, for what is written there as padding.
     """
 
     slots: tuple[int, ...]
+    spare: int
 
+    policy: Callable
     encode: Callable
     prefill: Callable
     start: Callable
@@ -69,7 +71,7 @@ def allowed_tokens(tokenizer: Tokenizer, vocab_size: int) -> np.ndarray:
 
 
 def make_programs(
-    model: Qwen25VL,
+    model: qwen.Qwen25VL,
     rules: TokenRules,
     sampling_config: sampling.SamplingConfig,
     episodes: int,
@@ -81,7 +83,8 @@ def make_programs(
     `look_tokens` is what a padded insertion may reach beyond a length.
     """
     filled = [length + 1 for length in sorted(lengths)]  # slot 0 is the last prompt token
-    slots = tuple(length + look_tokens for length in filled)
+    spare = max(look_tokens, decode.BURST)
+    slots = tuple(length + spare for length in filled)
     constants = {
         "allowed": jnp.asarray(rules.allowed),
         "stop_table": jnp.asarray(rules.next_state),
@@ -103,11 +106,13 @@ def make_programs(
         )
 
     run = functools.partial(
-        decode.decode_until_stopped, model, sampling_config, filled[-1], spare=look_tokens
+        decode.decode_until_stopped, model, sampling_config, filled[-1], spare=spare
     )
     append = functools.partial(decode.append, model)
     return Programs(
         slots=slots,
+        spare=spare,
+        policy=jax.jit(functools.partial(qwen.make_policy, model)),
         encode=jax.jit(encode),
         prefill=jax.jit(prefill),
         start=jax.jit(start),

@@ -91,6 +91,7 @@ def compile_rollout(eng: Engine, params) -> None:
     for grow in run.grow:
         states.append(compile_for(grow, states[-1]))
     keys = compile_for(run.keys, 0, 0, row)
+    policy = compile_for(run.policy, params)
     insertion = serve.nothing((groups, episodes), shapes.look_tokens)
     crops = [
         compile_for(run.encode, params, batches.empty_images(bucket)) for bucket in shapes.crops
@@ -101,7 +102,7 @@ def compile_rollout(eng: Engine, params) -> None:
         prefix = compile_for(run.prefill, params, prompt, features)
         for state in states:
             compile_for(run.settle, state, insertion.status)
-            compile_for(run.decode, params, prefix, state, keys)
+            compile_for(run.decode, policy, prefix, state, keys)
             for crop_features in crops:
                 compile_for(run.append, params, prefix, state, insertion, crop_features)
 

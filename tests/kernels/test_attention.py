@@ -74,6 +74,22 @@ def test_attention_over_prefix_and_suffix_is_attention_over_both(shape, seen, se
         np.testing.assert_allclose(found[b, g][real], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("few", [0, 8])
+def test_attention_to_pasts_alone_is_attention_to_what_their_masks_show(few, monkeypatch):
+    monkeypatch.setattr(attention, "FEW", few)  # by matrix products, and without
+    B, G, T, S, P, K, N = 2, 3, 1, 6, 5, 2, 4
+    q = draw(0, B, G, T, N, H)
+    own = draw(1, B, G, S, K, H), draw(2, B, G, S, K, H), np.arange(S) < draw(3, B, G, 1) * S + 2
+    prefix = draw(4, B, P, K, H), draw(5, B, P, K, H), draw(6, B, P) > 0
+    pasts = [attention.Past(heads_first(k), heads_first(v), mask) for k, v, mask in (own, prefix)]
+    found = attention.attend_past(q, pasts)
+    for b, g in np.ndindex(B, G):
+        k, v = (np.concatenate([mine[b, g], shared[b]]) for mine, shared in zip(own, prefix[:2]))
+        seen = np.concatenate([own[2][b, g], prefix[2][b]])
+        expected = plain(q[b, g], k, v, np.broadcast_to(seen, (T, S + P)))
+        np.testing.assert_allclose(found[b, g], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_keys_in_a_cache_count_as_keys_among_the_new_tokens():
     B, G, T, S, N, K = 2, 3, 2, 6, 4, 2
     q = draw(0, B, G, T, N, H)

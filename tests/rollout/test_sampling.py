@@ -13,6 +13,12 @@ LOGITS = np.random.default_rng(0).normal(0, 1.5, V).astype(np.float32)
 LOGITS[3] = 9.0  # the likeliest is not allowed
 
 
+@pytest.fixture(params=[5, 128], ids=["three blocks", "one block"], autouse=True)
+def block(request, monkeypatch):
+    """How many tokens are drawn together: no distribution may depend on it."""
+    monkeypatch.setattr(sampling, "BLOCK", request.param)
+
+
 def draw(config: sampling.SamplingConfig, count: int, seed: int = 0):
     """`count` independent draws from LOGITS: tokens and log-probs."""
     keys = jax.random.split(jax.random.key(seed), count)
