@@ -14,9 +14,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 from r3jax.arrays import Array, Bool, Float, Int
 
+KEPT = "attention"  # the name under which rematerialisation may keep what comes out
 MASKED = -1e30  # finite, so that a row without any key gives numbers and not NaN
 BLOCK = 128  # queries of a sequence that have scores at the same time, at least
 FEW = 8  # rows for which a matrix product would cost less than packing the keys for it
@@ -98,7 +100,7 @@ def _forward(causal: bool, q: Array, own: Past, pasts: tuple[Past, ...]):
         out, total = _combine([*_parts(causal, rows, lo, hi, own, pasts)])
         outs.append(out.astype(q.dtype))
         totals.append(total)
-    out, lse = jnp.concatenate(outs, axis=4), jnp.concatenate(totals, axis=4)
+    out, lse = (checkpoint_name(jnp.concatenate(y, axis=4), KEPT) for y in (outs, totals))
     return out, (q, own, pasts, out, lse)
 
 

@@ -1,12 +1,33 @@
 """The small parts that both towers are made of. Each weight is declared once, with its axes."""
 
 import math
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from r3jax.arrays import Array
+from r3jax.kernels import attention
+
+Remat = Literal["none", "dots", "full"]
+"""What a layer computes again for its gradient: nothing; all but its matrix products and what comes
+out of attention; everything."""
+
+_POLICIES = {
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(attention.KEPT),
+    ),
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+def rematerialised(layer: type[nn.Module], remat: Remat) -> type[nn.Module]:
+    """Returns a layer to be scanned that keeps as much for its gradient as `remat` says."""
+    if remat == "none":
+        return layer
+    return nn.remat(layer, prevent_cse=False, policy=_POLICIES[remat])
 
 
 class RMSNorm(nn.Module):

@@ -19,8 +19,9 @@ from r3jax.arrays import Array, Float, Int
 from r3jax.model import caches
 from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import ModelConfig
+from r3jax.model.layers import Remat
 from r3jax.model.stream import Stream
-from r3jax.model.text import Decoder, Remat
+from r3jax.model.text import Decoder
 from r3jax.model.vision import VisionTower
 from r3jax.patches import UNIT, VisionBatch
 
@@ -28,12 +29,12 @@ from r3jax.patches import UNIT, VisionBatch
 class Qwen25VL(nn.Module):
     """The model as a function of its parameters; `dtype` is that of computation.
 
-    `remat` is "none", "dots" (keep matrix products) or "full" (recompute every layer).
+    `remat` is what the layers compute again for their gradient.
     """
 
     config: ModelConfig
     dtype: DTypeLike = jnp.float32
-    remat: Remat = "none"
+    remat: Remat = "dots"
 
     def setup(self):
         self.vision = VisionTower(self.config.vision, self.dtype, self.remat)

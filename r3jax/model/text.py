@@ -5,10 +5,9 @@ what came before go in, those of the new tokens come out. The update runs packed
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from r3jax.arrays import Array, Bool, Float, Int
@@ -16,7 +15,7 @@ from r3jax.model import caches, rope
 from r3jax.model.caches import KeyValues, Prefix, SuffixCache
 from r3jax.model.config import TextConfig
 from r3jax.model.context import Grouped, Packed, Stepped
-from r3jax.model.layers import Linear, RMSNorm, SwiGLU
+from r3jax.model.layers import Linear, Remat, RMSNorm, SwiGLU, rematerialised
 from r3jax.model.stream import Stream
 
 EMBED, HEADS, KV_HEADS, HEAD, MLP = "embed", "heads", "kv_heads", "head", "mlp"
@@ -57,14 +56,6 @@ class TextLayer(nn.Module):
         return x + mlp(RMSNorm(EMBED, eps, name="norm2")(x)), kv
 
 
-Remat = Literal["none", "dots", "full"]
-"""What is computed again for the gradient: nothing, all but matrix products, every layer."""
-REMAT_POLICIES = {
-    "full": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-}
-
-
 class Embedding(nn.Module):
     """The table of word embeddings, which a tied model also uses as its head."""
 
@@ -80,7 +71,7 @@ class Embedding(nn.Module):
         return jnp.take(self.embedding, tokens, axis=0).astype(dtype)
 
     def attend(self, x: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
-        return jnp.einsum("...d,vd->...v", x, self.embedding.astype(x.dtype))
+        return x @ self.embedding.astype(x.dtype).T
 
 
 class Decoder(nn.Module):
@@ -88,16 +79,12 @@ class Decoder(nn.Module):
 
     config: TextConfig
     tied: bool
-    remat: Remat = "none"
+    remat: Remat = "dots"
 
     def setup(self):
-        layer = TextLayer
-        if self.remat != "none":
-            policy = REMAT_POLICIES[self.remat]
-            layer = nn.remat(TextLayer, prevent_cse=False, policy=policy)
         self.embed = Embedding(self.config)
         self.layers = nn.scan(
-            layer,
+            rematerialised(TextLayer, self.remat),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(0, *(nn.broadcast,) * 3),

@@ -9,7 +9,7 @@ from r3jax.arrays import Array, Float
 from r3jax.kernels import attention
 from r3jax.model import rope
 from r3jax.model.config import VisionConfig
-from r3jax.model.layers import Linear, RMSNorm, SwiGLU
+from r3jax.model.layers import Linear, Remat, RMSNorm, SwiGLU, rematerialised
 from r3jax.patches import UNIT, VisionBatch
 
 EMBED, HEADS, HEAD, MLP = "vision_embed", "vision_heads", "vision_head", "vision_mlp"
@@ -85,7 +85,7 @@ class VisionTower(nn.Module):
 
     config: VisionConfig
     dtype: DTypeLike = jnp.float32
-    remat: str = "none"
+    remat: Remat = "dots"
 
     @nn.compact
     def __call__(self, batch: VisionBatch) -> Float[Array, "F E"]:
@@ -94,9 +94,8 @@ class VisionTower(nn.Module):
         x = Linear((config.hidden_size,), ("patch", EMBED), name="patch_embed")(x)
         angles = rope.vision_angles(batch.hw, config.head_dim)
         full = jnp.isin(jnp.arange(config.depth), jnp.array(config.full_attention_blocks, int))
-        block = VisionBlock if self.remat == "none" else nn.remat(VisionBlock, prevent_cse=False)
         blocks = nn.scan(
-            block,
+            rematerialised(VisionBlock, self.remat),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),

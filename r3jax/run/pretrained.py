@@ -11,6 +11,7 @@ from r3jax.data import chat, chat_file
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
+from r3jax.model.layers import Remat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Pretrained:
     tokenizer: Tokenizer
     form: chat.ChatFormat
 
-    def model(self, dtype=jnp.float32, remat: str = "none") -> qwen.Qwen25VL:
+    def model(self, dtype=jnp.float32, remat: Remat = "dots") -> qwen.Qwen25VL:
         return qwen.Qwen25VL(self.config, dtype, remat)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from r3jax import metrics
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, traces, vlir
-from r3jax.model.text import Remat
+from r3jax.model.layers import Remat
 from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
@@ -64,7 +64,7 @@ class RgrpoRunConfig:
     refill: int = 0
     group_by_tag: str = ""
     logit_chunk: int = 2048
-    remat: Remat = "none"
+    remat: Remat = "dots"
     alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False

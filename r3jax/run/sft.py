@@ -17,7 +17,7 @@ import numpy as np
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
-from r3jax.model.text import Remat
+from r3jax.model.layers import Remat
 from r3jax.rollout import programs, serve
 from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
@@ -47,7 +47,7 @@ class SftConfig:
     valid_every: int = 25
     valid_rows: int = 256
     logit_chunk: int = 2048
-    remat: Remat = "none"
+    remat: Remat = "dots"
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
 
