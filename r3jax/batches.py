@@ -91,15 +91,26 @@ def pack_images(
     order = [unique.setdefault((image.shape, image.tobytes()), len(unique)) for image in images]
     distinct = [images[order.index(i)] for i in range(len(unique))]
     grids = [patches.merged_grid(image.shape) for image in distinct]
+    bucket = choose_images(grids, choices, what)
+    flat = [patches.patchify(image) for image in distinct]
+    batch, index = patches.arrange(flat, grids, bucket.rows, bucket.windows, bucket.slots)
+    return batch, [index[i] for i in order]
+
+
+def choose_images(
+    grids: Sequence[tuple[int, int]], choices: Sequence[ImageBucket], what: str
+) -> ImageBucket:
+    """The smallest bucket that takes images of these tokens (rows, columns), in this order.
+
+    Raises: ValueError where none does, naming `what` it was for.
+    """
     shapes = [patches.window_shape(*grid) for grid in grids]
     largest = max((slots for _, slots in shapes), default=0)
     for bucket in sorted(choices, key=lambda b: b.features):
         if bucket.holds([windows for windows, _ in shapes], largest):
-            flat = [patches.patchify(image) for image in distinct]
-            batch, index = patches.arrange(flat, grids, bucket.rows, bucket.windows, bucket.slots)
-            return batch, [index[i] for i in order]
+            return bucket
     raise ValueError(
-        f"{what}: {len(distinct)} images of {sum(w for w, _ in shapes)} windows with up to "
+        f"{what}: {len(grids)} images of {sum(w for w, _ in shapes)} windows with up to "
         f"{largest} patches fit no bucket of {[_bucket_text(b) for b in choices]}: "
         "add a larger image bucket, or lower the pixel bounds"
     )

@@ -21,6 +21,7 @@ MERGE = 2  # patches a side that become one token
 FACTOR = PATCH * MERGE  # image sides are multiples of this
 WINDOW = 4  # merged units a side of an attention window (112 pixels)
 UNIT = MERGE * MERGE  # patches of a merged unit
+PATCH_VALUES = 3 * TEMPORAL * PATCH * PATCH  # numbers in a flat patch
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -39,7 +40,7 @@ class VisionBatch(NamedTuple):
 
 
 @functools.cache
-def _normalised_levels() -> np.ndarray:
+def normalised_levels() -> np.ndarray:
     """The normalised value of each 8-bit level, float32 [256, 3].
 
     Source: the arithmetic of Transformers' image processor, whose rounding is kept bit for bit:
@@ -51,7 +52,7 @@ def _normalised_levels() -> np.ndarray:
 
 def normalise(image: UInt8[Array, "height width 3"]) -> Float[Array, "height width 3"]:
     """Returns the image with CLIP's mean removed, in units of its standard deviation."""
-    levels = _normalised_levels()
+    levels = normalised_levels()
     return np.stack([levels[image[..., c], c] for c in range(3)], axis=-1)
 
 
@@ -66,7 +67,7 @@ def patchify(image: UInt8[Array, "height width 3"]) -> Float[Array, "patches C"]
     x = normalise(image).reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
     x = x.transpose(0, 3, 1, 4, 6, 2, 5)
     x = np.repeat(x[:, :, :, :, :, None], TEMPORAL, axis=5)
-    return np.ascontiguousarray(x.reshape(rows * columns * UNIT, 3 * TEMPORAL * PATCH * PATCH))
+    return np.ascontiguousarray(x.reshape(rows * columns * UNIT, PATCH_VALUES))
 
 
 def merged_grid(image_shape: tuple[int, ...]) -> tuple[int, int]:
@@ -117,6 +118,48 @@ def _patch_coordinates(rows: int, columns: int) -> np.ndarray:
     return (unit * MERGE + inside).astype(np.int32)
 
 
+class Place(NamedTuple):
+    """Where an image lies in a batch: its row, the first of its windows, its number in the row."""
+
+    row: int
+    window: int
+    segment: int
+
+
+def place(grids: Sequence[tuple[int, int]], rows: int, windows: int, slots: int) -> list[Place]:
+    """Gives each image of `grids` tokens (rows, columns) the first row with room for its windows.
+
+    Raises ValueError when the images do not fit: choose a larger bucket.
+
+    >>> place([(4, 8), (4, 4), (4, 4)], rows=2, windows=3, slots=64)[1:]
+    [Place(row=0, window=2, segment=2), Place(row=1, window=0, segment=1)]
+    """
+    used, images_in_row, found = np.zeros(rows, np.int64), np.zeros(rows, np.int64), []
+    for image, grid in enumerate(grids):
+        needed, largest = window_shape(*grid)
+        fits = np.flatnonzero(used + needed <= windows)
+        if not len(fits) or largest > slots:
+            raise ValueError(
+                f"image {image} of {len(grids)} needs {needed} windows of {largest} patches and "
+                f"does not fit into {rows} rows of {windows} windows of {slots}: "
+                "use a larger image bucket"
+            )
+        row = fits[0]
+        images_in_row[row] += 1
+        found.append(Place(int(row), int(used[row]), int(images_in_row[row])))
+        used[row] += needed
+    return found
+
+
+def token_index(
+    at: Place, grid: tuple[int, int], windows: int, slots: int
+) -> Int[np.ndarray, "tokens"]:
+    """The tokens of a placed image in raster order, in the tower's flat output [R * W * U / 4]."""
+    window, unit = _window_slots(*grid)
+    index = (at.row * windows + at.window + window) * (slots // UNIT) + unit
+    return index.astype(np.int32)
+
+
 def arrange(
     patches: Sequence[Float[Array, "patches C"]],
     grids: Sequence[tuple[int, int]],
@@ -130,32 +173,18 @@ def arrange(
     index of its tokens in raster order into the tower's flat output [R * W * U / 4].
     Raises ValueError when the images do not fit: choose a larger bucket.
     """
-    values = patches[0].shape[-1] if len(patches) else 3 * TEMPORAL * PATCH * PATCH
+    values = patches[0].shape[-1] if len(patches) else PATCH_VALUES
     batch = VisionBatch(
         np.zeros((rows, windows, slots, values), np.float32),
         np.zeros((rows, windows, slots), np.int32),
         np.zeros((rows, windows, slots, 2), np.int32),
     )
-    used = np.zeros(rows, np.int64)
-    images_in_row = np.zeros(rows, np.int64)
-    index = []
-    for image, (image_patches, grid) in enumerate(zip(patches, grids, strict=True)):
-        needed, largest = window_shape(*grid)
-        fits = np.flatnonzero(used + needed <= windows)
-        if not len(fits) or largest > slots:
-            raise ValueError(
-                f"image {image} of {len(grids)} needs {needed} windows of {largest} patches and "
-                f"does not fit into {rows} rows of {windows} windows of {slots}: "
-                "use a larger image bucket"
-            )
-        row = fits[0]
+    places = place(grids, rows, windows, slots)
+    for at, image_patches, grid in zip(places, patches, grids, strict=True):
         window, unit = _window_slots(*grid)
-        window = window + used[row]
-        images_in_row[row] += 1
+        window = (window + at.window)[:, None]
         slot = unit[:, None] * UNIT + np.arange(UNIT)
-        batch.patches[row, window[:, None], slot] = image_patches.reshape(*slot.shape, values)
-        batch.segment[row, window[:, None], slot] = images_in_row[row]
-        batch.hw[row, window[:, None], slot] = _patch_coordinates(*grid)
-        index.append(((row * windows + window) * (slots // UNIT) + unit).astype(np.int32))
-        used[row] += needed
-    return batch, index
+        batch.patches[at.row, window, slot] = image_patches.reshape(*slot.shape, values)
+        batch.segment[at.row, window, slot] = at.segment
+        batch.hw[at.row, window, slot] = _patch_coordinates(*grid)
+    return batch, [token_index(at, grid, windows, slots) for at, grid in zip(places, grids)]

@@ -1,0 +1,96 @@
+"""Regions of images that a device is to cut and enlarge, as one record an attention window.
+
+A region becomes windows of 112x112 pixels at most; each of them is made by itself, from the part of
+the image that it shows. So padding is windows without a region, and no shape depends on an aspect.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from r3jax import batches, patches
+from r3jax.arrays import Array, Int, UInt8
+from r3jax.buckets import ImageBucket
+
+# Sides of stored images are multiples of these: the tiles that 8-bit arrays have in a TPU's memory.
+TILE = (32, 128)
+
+
+class Region(NamedTuple):
+    """A part of an image and the size to show it at, a `CropPlan` with the number of its image.
+
+    `box` is x1, y1, x2, y2 in whole pixels, right and bottom exclusive; `height` and `width` are
+    pixels, multiples of 28.
+    """
+
+    image: int
+    box: tuple[int, int, int, int]
+    height: int
+    width: int
+
+
+class RegionBatch(NamedTuple):
+    """What each window of a `VisionBatch` shows, all int32; `segment` 0 shows nothing.
+
+    image [R, W]: the number of the image; box [R, W, 4]: the whole region, x1, y1, x2, y2 in
+    pixels; grid [R, W, 2]: rows and columns of the region's tokens; number [R, W]: which of the
+    region's windows, by rows; segment [R, W]: as in a `VisionBatch`.
+    """
+
+    image: Array
+    box: Array
+    grid: Array
+    number: Array
+    segment: Array
+
+
+def pack_regions(
+    regions: Sequence[Region], choices: Sequence[ImageBucket], what: str
+) -> tuple[RegionBatch, ImageBucket, list[Int[np.ndarray, "tokens"]]]:
+    """Places regions into the smallest bucket, as `batches.pack_images` would place their crops.
+
+    Equal regions are stored once. Returns the batch, its bucket and each region's feature indices.
+    Raises: ValueError where no bucket takes them, or a size is no multiple of 28.
+    """
+    distinct = list(dict.fromkeys(regions))
+    grids = [patches.merged_grid((region.height, region.width)) for region in distinct]
+    bucket = batches.choose_images(grids, choices, what)
+    places = patches.place(grids, bucket.rows, bucket.windows, bucket.slots)
+    batch = empty_regions(bucket)
+    for region, grid, at in zip(distinct, grids, places):
+        count, _ = patches.window_shape(*grid)
+        where = at.row, slice(at.window, at.window + count)
+        batch.image[where], batch.box[where], batch.grid[where] = region.image, region.box, grid
+        batch.number[where], batch.segment[where] = np.arange(count), at.segment
+    index = {
+        region: patches.token_index(at, grid, bucket.windows, bucket.slots)
+        for region, grid, at in zip(distinct, grids, places)
+    }
+    return batch, bucket, [index[region] for region in regions]
+
+
+def empty_regions(bucket: ImageBucket) -> RegionBatch:
+    """Windows that show nothing."""
+    shape = (bucket.rows, bucket.windows)
+    image, number, segment = (np.zeros(shape, np.int32) for _ in range(3))
+    box, grid = np.zeros((*shape, 4), np.int32), np.ones((*shape, 2), np.int32)
+    return RegionBatch(image, box, grid, number, segment)
+
+
+def stack_planes(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], height: int = 1, width: int = 1
+) -> UInt8[np.ndarray, "images 3 height width"]:
+    """Images of any sizes as the device keeps them: planes of colour, padded right and below.
+
+    Sides are at least `height` and `width` pixels: so batches of smaller images have one shape.
+    """
+    sides = (
+        max([least, *(image.shape[axis] for image in images)])
+        for axis, least in enumerate((height, width))
+    )
+    padded = (-(-side // tile) * tile for side, tile in zip(sides, TILE))
+    planes = np.zeros((len(images), 3, *padded), np.uint8)
+    for plane, image in zip(planes, images):
+        plane[:, : image.shape[0], : image.shape[1]] = np.moveaxis(image, -1, 0)
+    return planes
