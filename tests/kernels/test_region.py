@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from r3jax import patches, regions
 from r3jax.buckets import ImageBucket
 from r3jax.data import frames, images
-from r3jax.kernels import region
+from r3jax.kernels import lanczos, region, region_tpu, region_xla
 from r3jax.regions import Region
 
 BUCKET = ImageBucket(rows=2, windows=8, slots=64)  # all examples share it: one compilation
@@ -72,7 +72,7 @@ def region_of(draw):
     return Region(image, (x1, y1, x2, y2), rows * patches.FACTOR, columns * patches.FACTOR)
 
 
-@given(st.lists(region_of(), max_size=4))
+@given(st.lists(region_of(), max_size=4, unique=True))
 @settings(max_examples=60)
 @example([Region(0, (0, 0, 200, 150), 28, 28), Region(1, (0, 0, 256, 97), 28, 56)])  # whole
 @example([Region(1, (255, 0, 256, 97), 224, 28), Region(0, (3, 149, 200, 150), 28, 224)])  # thin
@@ -138,4 +138,49 @@ def test_another_batch_of_the_bucket_compiles_nothing():
 def test_weights_are_lanczos():
     x = np.linspace(-3.5, 3.5, 1401)
     wanted = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
-    np.testing.assert_allclose(region.lanczos(x.astype(np.float32)), wanted, atol=1e-6)
+    np.testing.assert_allclose(lanczos.lanczos(x.astype(np.float32)), wanted, atol=1e-6)
+
+
+@given(st.lists(region_of(), min_size=1, max_size=4))
+@settings(max_examples=10)
+@example([Region(0, (0, 0, 200, 150), 28, 28), Region(1, (0, 0, 256, 97), 28, 56)])
+@example([Region(1, (255, 0, 256, 97), 224, 28), Region(0, (199, 149, 200, 150), 28, 224)])
+def test_the_kernel_for_tpus_cuts_the_same_levels(asked):
+    batch, _, _ = regions.pack_regions(asked, [BUCKET], "regions")
+    same_levels(PLANES, batch)
+
+
+@pytest.mark.slow
+def test_the_kernel_for_tpus_reads_large_boxes_in_tiles():
+    planes = regions.stack_planes([draw(300, 700, seed=6)])
+    asked = [
+        Region(0, (0, 0, 700, 300), 112, 224),
+        Region(0, (400, 200, 700, 300), 28, 28),
+        Region(0, (3, 140, 690, 299), 28, 112),
+    ]
+    batch, _, _ = regions.pack_regions(asked, [BUCKET], "regions")
+    same_levels(planes, batch)
+
+
+def same_levels(planes, batch) -> None:
+    """The TPU's kernel, interpreted, makes the windows that XLA does; sums may round otherwise."""
+    found = INTERPRETED(planes, batch)
+    wanted = CUT(planes, batch)
+    for window in np.argwhere(batch.segment > 0):
+        row, number = window
+        sides = np.minimum(
+            patches.FACTOR * batch.grid[row, number] - 112 * place_of(batch, row, number), 112
+        )
+        shown = np.s_[row, number, : sides[0], :, : sides[1]]
+        difference = np.abs(np.asarray(found[shown], int) - np.asarray(wanted[shown], int))
+        assert (difference > 0).sum() <= difference.size / 1000 and difference.max() <= 1
+
+
+def place_of(batch, row, number) -> np.ndarray:
+    """Row and column of a window among those of its region."""
+    across = -(-batch.grid[row, number, 1] // patches.WINDOW)
+    return np.array(divmod(batch.number[row, number], across))
+
+
+INTERPRETED = jax.jit(lambda planes, batch: region_tpu.cut_windows(planes, batch, interpret=True))
+CUT = jax.jit(region_xla.cut_windows)
