@@ -2,19 +2,28 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.table import Result
 
+DTYPES = ("float32", "bfloat16")
 
-def main(run: Callable[..., Result], about: str, works: Iterable[str] = ()) -> None:
+
+def main(
+    run: Callable[..., Result],
+    about: str,
+    works: Iterable[str] = (),
+    dtypes: Sequence[str] = DTYPES,
+) -> None:
     """Measures and prints; `--json` adds one object on the last line.
 
-    A benchmark of several `works` has `--only` to choose some, which `run` is given too.
+    A benchmark of several `works` has `--only` to choose some, one of several `dtypes` has
+    `--dtype`; `run` is given both.
     """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one object on the last line")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    if dtypes:
+        parser.add_argument("--dtype", default=dtypes[0], choices=dtypes)
     parser.add_argument("--repetitions", type=int, default=5, help="of each side, at least")
     if works:
         parser.add_argument("--only", nargs="+", choices=list(works), help="leave other rows out")

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from r3jax.data import frames
+from r3jax.regions import Region
 
 MAX_PIXELS = 2**26  # 67 megapixels, 192 MiB as RGB: above any camera or scan in the training sets
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -226,7 +227,7 @@ def prepare(image: np.ndarray, bounds: frames.PixelBounds) -> np.ndarray:
     return resize(image, height, width, BICUBIC)
 
 
-def cut_crop(image: np.ndarray, plan: frames.CropPlan) -> np.ndarray:
+def cut_crop(image: np.ndarray, plan: frames.CropPlan | Region) -> np.ndarray:
     """The planned region of the original, uint8 [plan.height, plan.width, 3], by LANCZOS."""
     x1, y1, x2, y2 = plan.box
     region = np.ascontiguousarray(image[y1:y2, x1:x2])

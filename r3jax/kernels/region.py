@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax import patches
-from r3jax.arrays import Array, UInt8
+from r3jax.arrays import Array, Float, UInt8
 from r3jax.kernels import region_tpu, region_xla
 from r3jax.patches import MERGE, PATCH, TEMPORAL, UNIT, VisionBatch
 from r3jax.regions import RegionBatch
@@ -58,26 +58,29 @@ def arrange_windows(
 
     cut = levels.reshape(*levels.shape[:2], side, MERGE, PATCH, 3, side, MERGE, PATCH)
     cut = cut.transpose(0, 1, 2, 6, 3, 7, 5, 4, 8)  # R W, unit, place in the unit, colour, pixel
-    cut = cut.reshape(*cut.shape[:2], side * side, UNIT, 3, PATCH, PATCH)
-    cut = jnp.take_along_axis(cut, (y * side + x)[..., None, None, None, None], axis=2)
-    values = _normalise(cut)
-    values = jnp.where(shown[..., None, None, None, None], values, 0.0)
-    values = jnp.repeat(values[..., None, :, :], TEMPORAL, axis=-3)
+    cut = cut.reshape(*cut.shape[:2], side * side, -1)
+    cut = jnp.take_along_axis(cut, (y * side + x)[..., None], axis=2)
+    shape = (*levels.shape[:2], slots)
+    segment = jnp.repeat(jnp.where(shown, regions.segment[..., None], 0), UNIT, axis=-1)
+    values = _normalise(cut.reshape(*shape, 3 * PATCH * PATCH))
+    values = jnp.where((segment > 0)[..., None], values, 0.0)
 
     inside = np.stack(np.divmod(np.arange(UNIT), MERGE), -1)[None, None, None]
     token = jnp.stack([y + top[..., None], x + left[..., None]], axis=-1)
     hw = token[..., None, :] * MERGE + inside
-    segment = jnp.where(shown, regions.segment[..., None], 0)
-    shape = (*levels.shape[:2], slots)
-    return VisionBatch(
-        values.reshape(*shape, patches.PATCH_VALUES),
-        jnp.repeat(segment, UNIT, axis=-1),
-        jnp.where(shown[..., None, None], hw, 0).reshape(*shape, 2),
-    )
+    hw = jnp.where(shown[..., None, None], hw, 0).reshape(*shape, 2)
+    return VisionBatch(_repeat_frames(values), segment, hw)
 
 
-def _normalise(levels: Array) -> Array:
-    """The values of levels [..., 3, PATCH, PATCH], bit for bit those of `patches.normalise`."""
-    table = jnp.asarray(patches.normalised_levels())
-    colour = jnp.arange(3)[:, None, None]
-    return table[levels, colour]
+def _normalise(levels: UInt8[Array, "R W U values"]) -> Float[Array, "R W U values"]:
+    """The values of levels (colour, pixel), bit for bit those of `patches.normalise`."""
+    table = patches.normalised_levels()
+    colour = np.arange(levels.shape[-1]) // (PATCH * PATCH)
+    index = levels.astype(jnp.int32) + (colour * len(table))[None, None, None]
+    return jnp.take(table.T.ravel(), index, mode="clip")
+
+
+def _repeat_frames(values: Float[Array, "R W U values"]) -> Float[Array, "R W U C"]:
+    """A still image as so many equal frames: (colour, pixel) to (colour, frame, pixel)."""
+    colours = jnp.split(values, 3, axis=-1)
+    return jnp.concatenate([one for one in colours for _ in range(TEMPORAL)], axis=-1)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from r3jax import patches, regions
 from r3jax.buckets import ImageBucket
@@ -160,6 +162,28 @@ def test_the_kernel_for_tpus_reads_large_boxes_in_tiles():
     ]
     batch, _, _ = regions.pack_regions(asked, [BUCKET], "regions")
     same_levels(planes, batch)
+
+
+@pytest.mark.slow
+def test_the_kernel_compiles_for_a_tpu(monkeypatch):
+    pytest.importorskip("libtpu")
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    chip = topologies.get_topology_desc(
+        platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)
+    )
+    mesh = Mesh(np.array(chip.devices), ("chip",), axis_types=(AxisType.Auto,))
+    planes = jax.ShapeDtypeStruct((4, 3, 1088, 1920), np.uint8)
+    given = planes, jax.eval_shape(lambda: regions.empty_regions(BUCKET))
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=NamedSharding(mesh, PartitionSpec())
+        ),
+        given,
+    )
+    with jax.set_mesh(mesh):  # Pallas asks it for the kind of chip
+        compiled = jax.jit(region_tpu.cut_windows).lower(*shapes).compile()
+    # Windows alone are temporary: no other form of the images is.
+    assert compiled.memory_analysis().temp_size_in_bytes < planes.size
 
 
 def same_levels(planes, batch) -> None:
