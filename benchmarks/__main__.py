@@ -5,7 +5,7 @@ import os
 import pathlib
 import platform
 
-from benchmarks import model, rollout, update
+from benchmarks import model, region, rollout, update
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
 INTRODUCTION = """# How fast r3jax is
@@ -18,7 +18,7 @@ process of its own, taking turns. `benchmarks/` says what is done and how it is 
 def main() -> None:
     """Measures, prints each table as it comes, and writes the page."""
     parts = [INTRODUCTION, f"{machine()}, {datetime.date.today()}.\n"]
-    for run in (model.run, rollout.run, update.run):
+    for run in (model.run, rollout.run, update.run, region.run):
         parts.append(run().markdown() + "\n")
         print(parts[-1], flush=True)
     PAGE.write_text("\n".join(parts), "utf-8")

@@ -41,19 +41,14 @@ class VisionBatch(NamedTuple):
 
 @functools.cache
 def normalised_levels() -> np.ndarray:
-    """The normalised value of each 8-bit level, float32 [256, 3].
+    """The value of each 8-bit level: CLIP's mean removed, in its deviations; float32 [3, 256].
 
     Source: the arithmetic of Transformers' image processor, whose rounding is kept bit for bit:
     rescale in float64, then normalise in float32.
     """
-    levels = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)[:, None]
-    return (levels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-
-
-def normalise(image: UInt8[Array, "height width 3"]) -> Float[Array, "height width 3"]:
-    """Returns the image with CLIP's mean removed, in units of its standard deviation."""
-    levels = normalised_levels()
-    return np.stack([levels[image[..., c], c] for c in range(3)], axis=-1)
+    levels = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
+    mean, std = (np.array(values, np.float32)[:, None] for values in (MEAN, STD))
+    return (levels - mean) / std
 
 
 def patchify(image: UInt8[Array, "height width 3"]) -> Float[Array, "patches C"]:
@@ -64,10 +59,13 @@ def patchify(image: UInt8[Array, "height width 3"]) -> Float[Array, "patches C"]
     """
     height, width = _sides(image.shape)
     rows, columns = height // FACTOR, width // FACTOR
-    x = normalise(image).reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
-    x = x.transpose(0, 3, 1, 4, 6, 2, 5)
-    x = np.repeat(x[:, :, :, :, :, None], TEMPORAL, axis=5)
-    return np.ascontiguousarray(x.reshape(rows * columns * UNIT, PATCH_VALUES))
+    x = image.reshape(rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
+    # Levels are moved while they are bytes; the two frames are filled from one look-up.
+    x = x.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns * UNIT, 3, PATCH * PATCH)
+    values = np.empty((len(x), 3, TEMPORAL, PATCH * PATCH), np.float32)
+    for colour, levels in enumerate(normalised_levels()):
+        values[:, colour] = np.take(levels, x[:, colour], mode="clip")[:, None]
+    return values.reshape(len(x), PATCH_VALUES)
 
 
 def merged_grid(image_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -73,11 +73,11 @@ def arrange_windows(
 
 
 def _normalise(levels: UInt8[Array, "R W U values"]) -> Float[Array, "R W U values"]:
-    """The values of levels (colour, pixel), bit for bit those of `patches.normalise`."""
+    """The values of levels (colour, pixel), bit for bit those of `patches.patchify`."""
     table = patches.normalised_levels()
     colour = np.arange(levels.shape[-1]) // (PATCH * PATCH)
-    index = levels.astype(jnp.int32) + (colour * len(table))[None, None, None]
-    return jnp.take(table.T.ravel(), index, mode="clip")
+    index = levels.astype(jnp.int32) + (colour * table.shape[1])[None, None, None]
+    return jnp.take(table.ravel(), index, mode="clip")
 
 
 def _repeat_frames(values: Float[Array, "R W U values"]) -> Float[Array, "R W U C"]:

@@ -47,8 +47,8 @@ def levels(values) -> np.ndarray:
     """The 8-bit levels of patches, which must be the values of levels exactly."""
     found = np.asarray(values).reshape(-1, 3, patches.PATCH_VALUES // 3)
     table = patches.normalised_levels()
-    made = [np.searchsorted(table[:, c], found[:, c]).clip(0, 255) for c in range(3)]
-    np.testing.assert_array_equal(np.stack([table[made[c], c] for c in range(3)], 1), found)
+    made = [np.searchsorted(table[c], found[:, c]).clip(0, 255) for c in range(3)]
+    np.testing.assert_array_equal(np.stack([table[c, made[c]] for c in range(3)], 1), found)
     return np.stack(made, 1)
 
 
