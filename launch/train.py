@@ -3,6 +3,8 @@
     python launch/train.py --config=configs/look_again_base.py --workdir=runs/base \
         --config.optimizer.learning_rate=1e-3
 
+With --profile it also writes where the time of a step goes to profile/ in the workdir.
+
 The config's kind (pretrain, sft, rgrpo, ...) chooses the loop; every field can be overridden.
 """
 
@@ -22,6 +24,14 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--config", required=True, help="experiment file")
     parser.add_argument("--workdir", required=True, help="directory of the run")
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        type=int,
+        const=3,
+        metavar="STEPS",
+        help="time so many steps (3), phase by phase, and trace one: WORKDIR/profile",
+    )
     return parser.parse_known_args(argv)
 
 
@@ -32,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     config = experiment.override(experiment.load(args.config), overrides)
-    print(f"written: {train.train(config, args.workdir)}")
+    options = {} if args.profile is None else {"profile": args.profile}
+    print(f"written: {train.train(config, args.workdir, **options)}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Qwen25VL
+from r3jax.phases import Phase, span
 from r3jax.records import Episode, Group, Question, Source, Stop
 from r3jax.rollout import programs, serve
 from r3jax.rollout.decode import DecodeState, Status
@@ -107,20 +108,23 @@ def _collect_batch(
     engine: Engine, params, questions: Sequence[Question], seed: int, step: int, first: int
 ) -> list[Group]:
     config, run = engine.config, engine.programs
-    built = [chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions]
-    prompts = [prompt for prompt, _ in built]
-    padded = prompts + prompts[:1] * (config.questions - len(prompts))
-    image_id = engine.tokenizer.ids.image_pad
-    images, index = batches.pack_images(
-        [image for prompt in padded for image in prompt.images],
-        engine.buckets.images,
-        "prompt images",
-    )
-    shown = batches.join_by_owner([len(prompt.images) for prompt in padded], index)
-    prompt_batch = batches.pad_prompts(padded, shown, engine.buckets, image_id)
-    policy = run.policy(params)
-    features = run.encode(params, images)
-    prefix = run.prefill(params, prompt_batch, features)
+    with span(Phase.DATA):
+        built = [chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions]
+        prompts = [prompt for prompt, _ in built]
+        padded = prompts + prompts[:1] * (config.questions - len(prompts))
+        image_id = engine.tokenizer.ids.image_pad
+        images, index = batches.pack_images(
+            [image for prompt in padded for image in prompt.images],
+            engine.buckets.images,
+            "prompt images",
+        )
+        shown = batches.join_by_owner([len(prompt.images) for prompt in padded], index)
+        prompt_batch = batches.pad_prompts(padded, shown, engine.buckets, image_id)
+    with span(Phase.PREFILL) as done:
+        policy = run.policy(params)
+        features = run.encode(params, images)
+        prefix = run.prefill(params, prompt_batch, features)
+        done((policy, prefix))
     state = run.start(
         np.array([p.tokens[-1] for p in padded], np.int32),
         np.array([p.positions[0, -1] for p in padded], np.int32),
@@ -134,20 +138,23 @@ def _collect_batch(
         for g in range(config.episodes)
     }
     while True:
-        state = run.decode(policy, prefix, state, keys)
-        snapshot = serve.read(state)
+        with span(Phase.DECODE) as done:
+            state = done(run.decode(policy, prefix, state, keys))
+            snapshot = serve.read(state)
         if not serve.is_going_on(snapshot):
             break
-        state = _with_room(engine, state, snapshot)
-        for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
-            served = serve.insert_looks(engine, snapshot, chunk, rows)
-            if not served.insertion.count.any():  # rows that ask once too often, or have no room
-                state = run.settle(state, served.insertion.status)
-                continue
-            crop_features = run.encode(params, served.crops)
-            state = run.append(params, prefix, state, served.insertion, crop_features)
-            if engine.keep_features:
-                serve.keep_features(served, rows, np.asarray(crop_features))
+        with span(Phase.LOOKS) as done:
+            state = _with_room(engine, state, snapshot)
+            for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
+                served = serve.insert_looks(engine, snapshot, chunk, rows)
+                if not served.insertion.count.any():  # they ask once too often, or have no room
+                    state = run.settle(state, served.insertion.status)
+                    continue
+                crop_features = run.encode(params, served.crops)
+                state = run.append(params, prefix, state, served.insertion, crop_features)
+                if engine.keep_features:
+                    serve.keep_features(served, rows, np.asarray(crop_features))
+            done(state)
     if engine.keep_features:
         table = np.asarray(features)
         prompts = [

@@ -58,16 +58,19 @@ class LookAgainConfig:
                     )
 
 
-def run(config: LookAgainConfig, workdir: str | Path) -> Path:
-    """Runs what is not done yet; returns the path of results.json."""
+def run(config: LookAgainConfig, workdir: str | Path, profile: int | None = None) -> Path:
+    """Runs what is not done yet; returns the path of results.json.
+
+    `profile` is how many steps of each stage to time (`run/profiler.py`).
+    """
     workdir = Path(workdir)
     path = workdir / "results.json"
     if path.is_file():
         return path
     data = write_data(config, workdir / "data")
-    taught = _stage("sft", config, config.base, workdir)
-    blind = _stage("no_crop", config, config.base, workdir)
-    final = _stage("rgrpo", config, taught, workdir)
+    taught = _stage("sft", config, config.base, workdir, profile)
+    blind = _stage("no_crop", config, config.base, workdir, profile)
+    final = _stage("rgrpo", config, taught, workdir, profile)
     models = {"base": config.base, "sft": taught, "rgrpo": final, "no_crop": blind}
     print(f"asking {', '.join(models)} and the controls {config.counts['test']} questions each")
     results = evaluate_all(config, models, data / "test.json", workdir / "evaluations")
@@ -132,7 +135,9 @@ def _without_looking(row: Mapping) -> dict:
     return {**row, "response_list": [told], "img_crop_list": [], "train_list": [True]}
 
 
-def _stage(name: str, config: LookAgainConfig, model: str | Path, workdir: Path) -> Path:
+def _stage(
+    name: str, config: LookAgainConfig, model: str | Path, workdir: Path, profile: int | None
+) -> Path:
     """Runs a stage of training unless its export is there; returns the export."""
     export, data = workdir / name / "export", workdir / "data"
     if (export / "config.json").is_file():
@@ -147,7 +152,7 @@ def _stage(name: str, config: LookAgainConfig, model: str | Path, workdir: Path)
         files = {"data": write_unseen(data, "sft"), "valid_data": write_unseen(data, "valid")}
     filled = {"model": model, **files}
     stage = dataclasses.replace(stage, seed=config.seed, **{n: str(p) for n, p in filled.items()})
-    return loop.run(stage, workdir / name, title=name)
+    return loop.run(stage, workdir / name, title=name, profile=profile)
 
 
 def evaluate_all(

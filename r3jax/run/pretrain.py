@@ -19,6 +19,7 @@ import optax
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.world import generate, lessons, pretrain
+from r3jax.phases import Phase, span
 from r3jax.records import LookOutcome
 from r3jax.rollout import programs
 from r3jax.run import newborn, pretrained
@@ -83,8 +84,16 @@ class PretrainConfig:
         return sum(stage.steps for stage in self.stages)
 
 
-def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training") -> Path:
-    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
+def run(
+    config: PretrainConfig,
+    workdir: str | Path,
+    title: str = "pre-training",
+    profile: int | None = None,
+) -> Path:
+    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory.
+
+    `profile` is how many steps to time (`run/profiler.py`).
+    """
     start = _start(config, Path(workdir) / "start")
     model = start.model()
     heads = dense.init_heads(
@@ -108,19 +117,23 @@ def run(config: PretrainConfig, workdir: str | Path, title: str = "pre-training"
     iterator = _batches(config, teacher)
     valid = _valid_batches(config, start)
     state = init_state(params, optimizers[0])
-    session = Session(workdir, title, config, state, iterator, SHOWN, made_from={})
+    session = Session(workdir, title, config, state, iterator, SHOWN, {}, profile)
     with session as run:
         state = run.state
-        for step in range(run.start, config.steps):
-            number, done = _stage(config.stages, step)
-            if done == 0:
+        for step in run.steps():
+            number, past = _stage(config.stages, step)
+            if past == 0:
                 state = state._replace(opt_state=optimizers[number].init(state.params))
             weights = _weights(config.stages[number])
-            state, stats = step_fns[number](state, next(iterator), weights, words, allowed)
+            with span(Phase.DATA):
+                batch = next(iterator)
+            with span(Phase.UPDATE) as done:
+                state, stats = done(step_fns[number](state, batch, weights, words, allowed))
             stats = jax.device_get(stats)
             if (step + 1) % config.valid_every == 0:
                 everything = update.Weights(*np.ones(3, np.float32))
-                stats |= _validate(losses_fn, state.params, valid, everything, words, allowed)
+                with span(Phase.LOG_PROBS):
+                    stats |= _validate(losses_fn, state.params, valid, everything, words, allowed)
                 run.progress.note(_line(step, stats))
             run.record(step, stats, {})
             run.save_if_due(step, state)

@@ -21,6 +21,7 @@ from r3jax import metrics
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, traces, vlir
 from r3jax.model.layers import Remat
+from r3jax.phases import Phase, span
 from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
@@ -94,8 +95,12 @@ def run(
     workdir: str | Path,
     title: str = "R-GRPO",
     extra_terms: Sequence[terms.ExtraTerm] = (),
+    profile: int | None = None,
 ) -> Path:
-    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
+    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory.
+
+    `profile` is how many steps to time (`run/profiler.py`).
+    """
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
     learner, state = _make_learner(config, start)
@@ -110,12 +115,12 @@ def run(
         warm.check_crops(config.buckets, start.form, config.rollout)
     iterator = _questions(config, start, rows)
     made_from = origins.fingerprints(config.model, config.data)
-    session = Session(workdir, title, config, state, iterator, SHOWN, made_from)
+    session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
         watch = remember(config.alarms, run.workdir)
         _compile(config, eng, learner, state)
-        for step in range(run.start, config.steps):
+        for step in run.steps():
             began = time.monotonic()
             first, scored = _rollout(config, eng, state.params, iterator, step, extra_terms)
             rolled = time.monotonic()
@@ -127,7 +132,8 @@ def run(
             for message in messages:
                 run.progress.note(message)
             if run.save_if_due(step, state):
-                _report(config, run.workdir, title, step, first, start)
+                with span(Phase.CHECKPOINT):
+                    _report(config, run.workdir, title, step, first, start)
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 
@@ -191,8 +197,11 @@ def _rollout(config, eng, params, iterator, step, extra_terms):
 
     def roll(turn: int) -> list[ScoredGroup]:
         number = turn * config.rollout.questions
-        groups = engine.collect(eng, params, next(iterator), config.seed, step, number)
-        return scoring.score(groups, config.reward, extra_terms=extra_terms)
+        with span(Phase.DATA):
+            questions = next(iterator)
+        groups = engine.collect(eng, params, questions, config.seed, step, number)
+        with span(Phase.REWARDS):
+            return scoring.score(groups, config.reward, extra_terms=extra_terms)
 
     first = scored = roll(0)
     for turn in range(1, config.refill + 1):
@@ -229,15 +238,19 @@ def remember(config: AlarmConfig, workdir: Path) -> Alarms:
 
 
 def _update(config, learner: Learner, state, scored, start):
-    batch = pack.pack_scored(
-        scored, config.buckets, start.tokenizer.ids.image_pad, config.scale_by_std
-    )
-    reference = None
+    with span(Phase.DATA):
+        batch = pack.pack_scored(
+            scored, config.buckets, start.tokenizer.ids.image_pad, config.scale_by_std
+        )
+    reference = old = None
     if learner.score is not None:
-        reference = learner.score(learner.reference, batch, learner.allowed).logp
-    old = None
+        with span(Phase.LOG_PROBS) as done:
+            reference = done(learner.score(learner.reference, batch, learner.allowed).logp)
     for _ in range(config.updates):
-        state, numbers, old = learner.update(state, batch, old, reference, learner.allowed)
+        with span(Phase.UPDATE) as done:
+            state, numbers, old = done(
+                learner.update(state, batch, old, reference, learner.allowed)
+            )
     return state, jax.device_get(numbers)
 
 

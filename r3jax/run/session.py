@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +12,10 @@ import grain
 from r3jax.checkpoint.store import Store
 from r3jax.compiles import CompileCounter
 from r3jax.metrics import MetricsWriter
+from r3jax.phases import Phase, span
 from r3jax.progress import Progress
 from r3jax.run import origins
+from r3jax.run.profiler import Profiler
 from r3jax.update.state import TrainState
 
 
@@ -45,7 +47,8 @@ class Session:
     """One stage of training in one directory: checkpoints, metrics, progress.
 
     Use it as a context manager; `state` and `start` are where to go on. `made_from` holds a
-    fingerprint of each input: a run goes on with those that it began with.
+    fingerprint of each input: a run goes on with those that it began with. `profile` is how many
+    steps to time, phase by phase.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Session:
         iterator: grain.DatasetIterator,
         shown: Mapping[str, str],
         made_from: Mapping[str, str],
+        profile: int | None = None,
     ):
         self.workdir, self.config = Path(workdir), config
         self.iterator, self.made_from = iterator, dict(made_from)
@@ -68,6 +72,7 @@ class Session:
             self.state = restored.state
             self.iterator.set_state(restored.iterator_state)
             self.start = restored.meta["next_step"]
+        self.profiler = Profiler(self.workdir, title, profile, self.start, config.steps)
         self.metrics = MetricsWriter(self.workdir, self.start, config.tensorboard)
         self.progress = Progress(title, config.steps, shown, self.start)
         self.compiles = CompileCounter()
@@ -85,6 +90,14 @@ class Session:
         self.progress.__exit__(*exception)
         self.metrics.close()
         self.store.close()
+
+    def steps(self) -> Iterator[int]:
+        """The steps that are left; profiles those that are to be."""
+        for step in range(self.start, self.config.steps):
+            with self.profiler.step(step):
+                yield step
+            if told := self.profiler.finish(step):
+                self.progress.note(told)
 
     def record(self, step: int, stats: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Writes the numbers of a step; stops the run where one is not finite."""
@@ -107,5 +120,6 @@ class Session:
         if done % self.config.checkpoint.every and done != self.config.steps:
             return False
         meta = {"next_step": done, "made_from": self.made_from}
-        self.store.save(done, state, self.iterator.get_state(), meta)
+        with span(Phase.CHECKPOINT):
+            self.store.save(done, state, self.iterator.get_state(), meta)
         return True

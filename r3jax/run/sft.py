@@ -18,6 +18,7 @@ from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
 from r3jax.model.layers import Remat
+from r3jax.phases import Phase, span
 from r3jax.rollout import programs, serve
 from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.session import CheckpointConfig, Session
@@ -57,8 +58,13 @@ class SftConfig:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
 
 
-def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
-    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory."""
+def run(
+    config: SftConfig, workdir: str | Path, title: str = "SFT", profile: int | None = None
+) -> Path:
+    """Trains, resuming where a run in `workdir` stopped; returns the exported model directory.
+
+    `profile` is how many steps to time (`run/profiler.py`).
+    """
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
     model = start.model(remat=config.remat)
@@ -77,24 +83,28 @@ def run(config: SftConfig, workdir: str | Path, title: str = "SFT") -> Path:
     loss_fn = jax.jit(functools.partial(_loss, model, forward))
     state = init_state(start.params, optimizer)
     made_from = origins.fingerprints(config.model, config.data)
-    session = Session(workdir, title, config, state, iterator, SHOWN, made_from)
+    session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
         _compile(config, start, step_fn, state, rows, plan, allowed)
         for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
             warm.compile_for(loss_fn, state.params, batch, allowed)
-        for step in range(run.start, config.steps):
+        for step in run.steps():
             began = time.monotonic()
-            batch = _pack(start, config.buckets, next(iterator))
+            with span(Phase.DATA):
+                batch = _pack(start, config.buckets, next(iterator))
             tokens = float(batch.suffix.trained.sum())
-            state, stats = step_fn(state, batch, allowed)
+            with span(Phase.UPDATE) as done:
+                state, stats = done(step_fn(state, batch, allowed))
             stats = {"trained_tokens": tokens, **jax.device_get(stats)}
             timings = {"tokens_per_s": tokens / (time.monotonic() - began)}
             if held_out and (step + 1) % config.valid_every == 0:
-                stats["valid_loss"] = _mean_loss(loss_fn, state.params, held_out, allowed)
+                with span(Phase.LOG_PROBS):
+                    stats["valid_loss"] = _mean_loss(loss_fn, state.params, held_out, allowed)
             run.record(step, stats, timings)
             if run.save_if_due(step, state):
-                pages.write(run.workdir, title, _summary(config, step), {title: run.workdir})
+                with span(Phase.CHECKPOINT):
+                    pages.write(run.workdir, title, _summary(config, step), {title: run.workdir})
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ml_collections
 
 from r3jax import config as config_lib
-from r3jax.run import look_again, pretrain, rgrpo, sft
+from r3jax.run import look_again, pretrain, profiler, rgrpo, sft
 
 KINDS: Mapping[str, tuple[type, Callable[..., Path]]] = {
     "pretrain": (pretrain.PretrainConfig, pretrain.run),
@@ -43,15 +43,16 @@ buckets or for its memory, or whose loss left all bounds, goes on from its last 
 def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path, **options) -> Path:
     """Runs the training that `config` describes in `workdir`, or goes on with it.
 
-    `options` go to the loop: `extra_terms` of R-GRPO. Returns what it leaves, the exported model or
-    the results of the demonstration.
+    `options` go to the loop: `extra_terms` of R-GRPO; `profile`, how many steps to time. Returns
+    what it leaves, the exported model or the results of the demonstration.
 
     To go on, all but `MAY_CHANGE` must be as it was: a run is what its data, seed, model and batch
     sizes make it.
 
-    Raises: ValueError for a misspelt field (naming the nearest right one), an unknown kind, or a
-    workdir that holds a run with another config.
+    Raises: ValueError for a misspelt field (naming the nearest right one), an unknown kind, a
+    workdir that holds a run with another config, or a `profile` that its steps are too few for.
     """
+    profiler.check(options.get("profile"))
     kind, record = read(config)
     workdir = Path(workdir)
     keep_config(kind, record, workdir)
