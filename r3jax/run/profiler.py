@@ -22,8 +22,8 @@ def check(steps: int | None) -> None:
     """Raises ValueError for a number of steps that cannot be profiled; None is no profile."""
     if steps is not None and steps < 1:
         raise ValueError(
-            f"profile: expected at least 1 step, found {steps}: write --profile for "
-            "3 steps, or --profile=STEPS"
+            f"profile: expected at least 1 step, found {steps}: write --profile for 3 steps, or "
+            "--profile=STEPS"
         )
 
 
@@ -43,10 +43,12 @@ class Profiler:
         self._timed = range(first, first + (steps or 0))
         self._traced = range(self._timed.stop, self._timed.stop + (TRACED if steps else 0))
         if steps and self._traced.stop > end:
+            fewer = steps - (self._traced.stop - end)
             raise ValueError(
                 f"profile: {WARM_UP} step to warm up, {steps} to time and {TRACED} to trace were "
-                f"asked for, found {end - start} of {end} steps left in {workdir}: profile fewer "
-                "(--profile=1), raise config.steps, or name a new workdir"
+                f"asked for, found {end - start} of {end} steps left in {workdir}: "
+                f"{f'write --profile={fewer}, ' if fewer > 0 else ''}raise config.steps, or name a "
+                "new workdir"
             )
         self._times: list[phases.StepTimes] = []
         self._compiles = CompileCounter()
@@ -70,25 +72,27 @@ class Profiler:
         """Writes table and page after the last step to watch; returns what to print, or nothing."""
         if not self._times or step != self._traced.stop - 1:
             return ""
-        devices = jax.devices()
-        notes = [
-            f"{len(devices)} {devices[0].device_kind} device, jax {jax.__version__}; a phase waits "
-            "for what it computes, so the steps of a run that is not profiled may be shorter.",
-            f"Step {step + 1} was traced: open the perfetto_trace.json.gz below {self.folder} at "
-            f"ui.perfetto.dev, or run tensorboard --logdir={self.folder}.",
-        ]
-        if self._compiles.count:
-            notes.insert(
-                0,
-                f"{self._compiles.count} programs were compiled in the timed steps, "
-                f"{self._compiles.seconds:.3f} s of them: more warm-up would be faster.",
-            )
-        found = profile.Profile(f"Profile of {self.title}", self._times, notes)
+        found = profile.Profile(f"Profile of {self.title}", self._times, self._notes(step))
         self.folder.mkdir(parents=True, exist_ok=True)
         text = profile.markdown(found)
         (self.folder / TABLE).write_text(text, "utf-8")
         (self.folder / PAGE).write_text(profile.html(found), "utf-8")
         return text
+
+    def _notes(self, traced: int) -> list[str]:
+        devices, notes = jax.devices(), []
+        if self._compiles.count:
+            notes.append(
+                f"{self._compiles.count} programs were compiled in these steps, which took "
+                f"{self._compiles.seconds:.3f} s of them."
+            )
+        return [
+            *notes,
+            f"{len(devices)} {devices[0].device_kind} device(s), jax {jax.__version__}. A phase "
+            "waits for what it computes: steps of a run that is not profiled may be shorter.",
+            f"Step {traced + 1} was traced: open the perfetto_trace.json.gz below {self.folder} at "
+            "ui.perfetto.dev, or the folder in TensorBoard with its profile plugin.",
+        ]
 
 
 @contextlib.contextmanager

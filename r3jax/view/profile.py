@@ -92,7 +92,8 @@ def html(profile: Profile) -> str:
         profile.title,
         f'<h1>{escape(profile.title)}</h1><p class="lead">{escape(profile.summary)}.</p>'
         f'<h2>Where the time of a step went</h2><div class="scroll"><table><thead><tr>{head}'
-        f"<th></th></tr></thead><tbody>{body}</tbody></table></div>"
+        f"<th></th></tr></thead><tbody>{body}<tr><th>all</th><td>{profile.seconds:.3f}</td>"
+        "<td>100.0 %</td><td></td><td></td></tr></tbody></table></div>"
         + "".join(f'<p class="small">{escape(note)}</p>' for note in notes),
     )
 
