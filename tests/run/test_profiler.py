@@ -67,6 +67,7 @@ def check_left_behind(workdir) -> str:
     return (folder / profiler.TABLE).read_text()
 
 
+@pytest.mark.slow
 def test_every_phase_of_rgrpo_has_its_row(tmp_path, recorded, compiled_once, capsys):
     data = loops.write_data(tmp_path / "data")
     values = loops.rgrpo_config(models.looking(), data, STEPS)
@@ -87,6 +88,7 @@ def test_every_phase_of_rgrpo_has_its_row(tmp_path, recorded, compiled_once, cap
     assert table in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_sft_has_data_update_checkpoint_and_its_held_out_loss(tmp_path, recorded, compiled_once):
     data = loops.write_data(tmp_path / "data")
     values = loops.sft_config(models.untrained(), data, STEPS)
@@ -107,6 +109,7 @@ def test_sft_has_data_update_checkpoint_and_its_held_out_loss(tmp_path, recorded
     assert "Not in these steps: prefill, decode, looks, rewards." in table
 
 
+@pytest.mark.slow
 def test_a_program_compiled_in_a_timed_step_of_pretraining_is_told(
     tmp_path, recorded, compiled_once
 ):

@@ -112,6 +112,22 @@ def test_options_reach_the_loop_and_what_it_leaves_comes_back(monkeypatch, tmp_p
     assert train.train(CONFIG, tmp_path, extra_terms=["export"]) == tmp_path / "export"
 
 
+def test_a_profile_is_of_three_steps_or_of_as_many_as_asked_for(launch, monkeypatch):
+    asked = []
+
+    def run(config, workdir, profile=None):
+        asked.append(profile)
+
+    monkeypatch.setattr(train, "KINDS", {"sft": (sft.SftConfig, run)})
+    for flags in ((), ("--profile",), ("--profile=5", "--config.seed=1"), ("--profile", "7")):
+        assert launch(*flags) == (0, "")
+    assert asked == [None, 3, 5, 7]
+    code, err = launch("--profile=0")
+    assert (code, len(asked)) == (1, 4) and "profile: expected at least 1 step, found 0" in err
+    with pytest.raises(SystemExit):
+        launch("--profile=many")
+
+
 def test_a_run_goes_on_with_the_same_config_or_more_steps(launch, runs, tmp_path):
     for flags in ((), ("--config.steps=5",), ("--config.steps=5", "--config.checkpoint.keep=9")):
         assert launch(*flags) == (0, "")
