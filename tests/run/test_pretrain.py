@@ -10,7 +10,7 @@ from r3jax import config as config_lib
 from r3jax import patches
 from r3jax.data import chat, frames, looks
 from r3jax.data.world import lessons
-from r3jax.run import pretrain, pretrained
+from r3jax.run import pretrain, pretrained, profiler
 
 FORM = {
     "system": None,
@@ -66,11 +66,14 @@ def settings(steps: int, vision: bool = True) -> pretrain.PretrainConfig:
 
 def test_a_run_gives_a_model_that_can_be_asked_and_goes_on_where_it_stopped(tmp_path):
     config = settings(steps=4)
-    whole = pretrain.run(config, tmp_path / "whole")
+    whole = pretrain.run(config, tmp_path / "whole", profile=2)  # which changes nothing
     model = pretrained.load(whole)
     assert model.form == config.form and model.config.tie_word_embeddings
     lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4 and '"valid/exact/where"' in lines[1]
+    table = (tmp_path / "whole" / profiler.FOLDER / profiler.TABLE).read_text()
+    assert "programs were compiled" in table  # the second stage's, in the third step
+    assert all(f"| {name} " in table for name in ("data", "log-probs", "update", "checkpoint"))
     pretrain.run(settings(steps=2 + 1), tmp_path / "parts")
     pretrain.run(config, tmp_path / "parts")
     assert (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines() == lines

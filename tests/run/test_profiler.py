@@ -1,7 +1,6 @@
 """A profiled run: every phase has its row, the rows are the step, and training is the same."""
 
 import pathlib
-import re
 
 import jax
 import pytest
@@ -9,10 +8,10 @@ from jax.experimental import compilation_cache
 
 from r3jax import config as config_lib
 from r3jax import metrics
-from r3jax.phases import Phase
-from r3jax.run import pretrain, profiler, rgrpo, sft, train
+from r3jax.phases import Phase, span
+from r3jax.run import profiler, rgrpo, sft, train
 from r3jax.view import profile as view
-from tests.run import loops, models, test_pretrain
+from tests.run import loops, models
 from tests.run.test_resume import weights
 
 STEPS = 4  # one to warm up, two to time, one to trace
@@ -109,15 +108,15 @@ def test_sft_has_data_update_checkpoint_and_its_held_out_loss(tmp_path, recorded
     assert "Not in these steps: prefill, decode, looks, rewards." in table
 
 
-@pytest.mark.slow
-def test_a_program_compiled_in_a_timed_step_of_pretraining_is_told(
-    tmp_path, recorded, compiled_once
-):
-    """Its second stage begins with the third step."""
-    run_both(pretrain.run, test_pretrain.settings(STEPS), tmp_path)
-    (profile,) = recorded
-    assert {Phase.DATA, Phase.UPDATE} < {row.phase for row in view.rows(profile)}
-    assert re.match(r"\d+ programs were compiled in these steps, which took \d", profile.notes[0])
+def test_what_is_compiled_in_timed_steps_is_told(tmp_path):
+    watching = profiler.Profiler(tmp_path, "SFT", 2, start=0, end=4)
+    for step in range(4):
+        with watching.step(step), span(Phase.UPDATE) as done:
+            done(jax.jit(lambda x, step=step: x + step)(1.0))
+        assert bool(watching.finish(step)) == (step == 3)
+    table = check_left_behind(tmp_path)
+    assert "\n\n2 programs were compiled in these steps, which took 0." in table
+    assert "steps 2, 3 took" in table and "| update |" in table
 
 
 @pytest.mark.parametrize("steps", [0, -1])
