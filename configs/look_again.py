@@ -91,7 +91,11 @@ def get_config() -> ml_collections.ConfigDict:
                 "group_by_tag": "looks",
                 "checkpoint": {"every": 50, "keep": 1},
             },
-            "eval_buckets": buckets(64, 64, (ONE_LOOK, TWO_LOOKS)),
+            # Of 64 questions 16 come in together, and few wait for crops at the same time.
+            "eval_buckets": {
+                **buckets(16, 64, (ONE_LOOK, TWO_LOOKS)),
+                "crops": ({**CROP, "rows": 16}, {**CROP, "rows": 64}),
+            },
             "eval_batch": 64,
         }
     )

@@ -127,15 +127,19 @@ def _bucket_text(bucket: ImageBucket) -> str:
     return f"{bucket.rows}x{bucket.windows}x{bucket.slots}"
 
 
+def prompt_bucket(prompts: Sequence[Prompt], buckets: Buckets) -> int:
+    """The length that these prompts are padded to. Raises ValueError where no bucket holds them."""
+    longest = max(len(prompt.tokens) - 1 for prompt in prompts)
+    return buckets_lib.choose(buckets.prompt_tokens, longest, "prompt_tokens")
+
+
 def pad_prompts(
     prompts: Sequence[Prompt],
     features: Sequence[np.ndarray],
-    buckets: Buckets,
+    length: int,
     image_token_id: int,
 ) -> PromptBatch:
-    """Pads prompts to a bucket; `features` number the image tokens of each, int [I]."""
-    longest = max(len(prompt.tokens) - 1 for prompt in prompts)
-    length = buckets_lib.choose(buckets.prompt_tokens, longest, "prompt_tokens")
+    """Pads prompts to a length; `features` number the image tokens of each, int [I]."""
     batch = empty_prompts(len(prompts), length)
     for row, prompt in enumerate(prompts):
         n = len(prompt.tokens) - 1

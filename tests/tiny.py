@@ -142,9 +142,12 @@ def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> ste
     return update_pack.pack(prompts, episodes, advantage, counted, shapes, tk().ids.image_pad)
 
 
-def make_engine(size: int = 4, episodes: int = 3, shapes=BUCKETS, **options) -> engine.Engine:
+def make_engine(
+    size: int = 4, episodes: int = 3, shapes=BUCKETS, exchange=None, patience=64, **options
+) -> engine.Engine:
     """An engine; `options` are temperature, top_k, top_p."""
-    how = engine.RolloutConfig(size, episodes, sampling.SamplingConfig(**options))
+    sampled = sampling.SamplingConfig(**options)
+    how = engine.RolloutConfig(size, episodes, sampled, exchange, patience)
     return engine.make_engine(model(), tk(), FORM, shapes, how)
 
 

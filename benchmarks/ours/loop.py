@@ -93,9 +93,9 @@ def rollout(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], No
         net,
         rules(start.tokenizer, net.config.text.vocab_size),
         config.sampling,
-        script.EPISODES,
-        BUCKETS.suffix_tokens,
-        BUCKETS.look_tokens,
+        config.questions,
+        config.episodes,
+        BUCKETS,
     )
     eng = engine.Engine(
         net, start.tokenizer, FORM, BUCKETS, config, made, ScriptedLooks(pictures), True

@@ -1,5 +1,6 @@
 """r3jax's programs for the plain model: encode, prefill, decode, a step of SFT."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from r3jax import batches, host, patches, positions
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.records import Prompt
 from r3jax.rollout import programs, sampling
+from r3jax.rollout.decode import FOREVER, Until
+from r3jax.rollout.state import Arrivals
 from r3jax.run import pretrained
 from r3jax.update import pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
@@ -58,7 +61,8 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, net.dtype), start.params)
     asked = prompts(start.config)
     images, index = batches.pack_images([one.images[0] for one in asked], BUCKETS.images, "images")
-    prompt = batches.pad_prompts(asked, index, BUCKETS, start.config.image_token_id)
+    image_id = start.config.image_token_id
+    prompt = batches.pad_prompts(asked, index, BUCKETS.prompt_tokens[0], image_id)
     prompt, images = jax.device_put((prompt, images))
     last = np.array([one.tokens[-1] for one in asked], np.int32)
     place = np.array([one.positions[0, -1] for one in asked], np.int32)
@@ -66,13 +70,15 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
     def make(tokens: int) -> programs.Programs:
         greedy = sampling.SamplingConfig(temperature=0.0)
         made_rules = rules(start.config.text.vocab_size)
-        return programs.make_programs(net, made_rules, greedy, 1, (tokens,), 1)
+        shapes = dataclasses.replace(BUCKETS, suffix_tokens=(tokens,))
+        return programs.make_programs(net, made_rules, greedy, len(asked), 1, shapes)
 
     def answer(run: programs.Programs) -> None:
         prefix = run.prefill(params, prompt, run.encode(params, images))
-        state = run.start(last, place, np.ones(len(last), bool))
-        keys = run.keys(0, 0, np.arange(len(last), dtype=np.int32))
-        state = run.decode(run.policy(params), prefix, state, keys)
+        groups = np.arange(len(asked), dtype=np.int32)
+        arrivals = Arrivals(groups, prefix, last, place, run.keys(0, 0, groups))
+        state = run.admit(run.start(BUCKETS.prompt_tokens[0]), arrivals)
+        state = run.decode(run.policy(params), state, Until(FOREVER, FOREVER, FOREVER))
         assert (np.asarray(state.length) == run.slots[0] - run.spare).all()
 
     one, many = make(1), make(model.GENERATED)

@@ -43,6 +43,15 @@ def empty_cache(config: TextConfig, groups: int, episodes: int, slots: int, dtyp
     )
 
 
+def empty_prefix(config: TextConfig, groups: int, tokens: int, dtype) -> tuple[KeyValues, ...]:
+    """Returns zeros for the prompts of `groups`, by layer."""
+    shape = (groups, config.num_kv_heads, tokens, config.head_dim)
+    return tuple(
+        KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        for _ in range(config.num_layers)
+    )
+
+
 def stack(layers: tuple[KeyValues, ...]) -> KeyValues:
     """Joins what is kept by layer, for layers that are scanned."""
     return jax.tree.map(lambda *parts: jnp.stack(parts), *layers)

@@ -1,48 +1,75 @@
-"""The loop between device and host: decode until rows stop, serve their looks, go on.
+"""The loop between device and host: decode until there is something to do, do it, go on.
 
     questions -> prompts -> encode, prefill -> decode -> boxes -> crops -> encode, append -> decode
+                                 ^                \\-> answers -> records
+                                 \\-- free groups of rows <-/
 
-Rows of all groups move together; looks of all waiting rows are served in one batch. What is
-inserted continues the KV cache: nothing is encoded or prefilled twice.
+Rows of all groups move together. What is inserted continues the KV cache: nothing is encoded or
+prefilled twice. A group whose episodes have ended gives its rows to the next question; rows that
+wait for crops wait while others decode, but not for long.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 
-import jax
 import numpy as np
 
-from r3jax import batches
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
-from r3jax.records import Episode, Group, Question, Source, Stop
-from r3jax.rollout import programs, serve
-from r3jax.rollout.decode import DecodeState, Status
+from r3jax.records import Group, Question, Source
+from r3jax.rollout import programs, seats, serve
+from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.sampling import SamplingConfig
+from r3jax.rollout.state import DecodeState
 
-STOPS = {
-    Status.ANSWERED: Stop.ANSWER,
-    Status.ENDED: Stop.END,
-    Status.FULL: Stop.LENGTH,
-    Status.STOPPED: Stop.TURNS,
-}
+AHEAD = 8  # steps that others decode while the host cuts crops
 
 
 @dataclasses.dataclass(frozen=True)
 class RolloutConfig:
-    """How episodes are made: `questions` groups at a time of `episodes` each."""
+    """How episodes are made: `questions` groups at a time of `episodes` each.
+
+    Groups come and go `exchange` at a time (None: all together). Rows that wait for crops are
+    served when as much time is lost as if all rows had waited `patience` steps.
+    """
 
     questions: int = 16
     episodes: int = 5
     sampling: SamplingConfig = SamplingConfig()
+    exchange: int | None = None
+    patience: int = 64
 
     def __post_init__(self):
-        for name in ("questions", "episodes"):
+        for name in ("questions", "episodes", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.exchange is not None and (self.exchange < 1 or self.questions % self.exchange):
+            raise ValueError(
+                f"exchange must divide questions, {self.questions}, found {self.exchange}"
+            )
+
+    @property
+    def arriving(self) -> int:
+        """How many questions come in together."""
+        return self.exchange or self.questions
+
+
+@dataclasses.dataclass
+class Tally:
+    """What decoding did: `steps` of `rows` rows at a time, which sampled so many `tokens`."""
+
+    steps: int = 0
+    rows: int = 0
+    tokens: int = 0
+
+    @property
+    def useful(self) -> float:
+        """The share of row-steps that sampled a token of an episode."""
+        return self.tokens / max(1, self.steps * self.rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,87 +108,107 @@ def make_engine(
         model,
         programs.token_rules(tokenizer, model.config.text.vocab_size),
         config.sampling,
+        config.questions,
         config.episodes,
-        buckets.suffix_tokens,
-        buckets.look_tokens,
+        buckets,
     )
     return Engine(model, tokenizer, form, buckets, config, made, keep_features=keep_features)
 
 
 def collect(
-    engine: Engine, params, questions: Sequence[Question], seed: int, step: int, first: int = 0
+    engine: Engine,
+    params,
+    questions: Iterable[Question],
+    seed: int,
+    step: int,
+    first: int = 0,
+    tally: Tally | None = None,
 ) -> list[Group]:
-    """Returns a group of episodes for each question.
+    """Returns a group of episodes for each question, in order; see `stream`."""
+    done = stream(engine, params, questions, seed, step, first, tally)
+    return [group for _, group in sorted(done, key=lambda pair: pair[0])]
 
-    Keys fold in the number of the question, counted from `first`: the same question of the same
-    step gives the same episodes in whatever batch it is.
+
+def stream(
+    engine: Engine,
+    params,
+    questions: Iterable[Question],
+    seed: int,
+    step: int,
+    first: int = 0,
+    tally: Tally | None = None,
+) -> Iterator[tuple[int, Group]]:
+    """Yields the number of each question, counted from `first`, and its group as it is finished.
+
+    Keys fold in the number: the same question of the same step gives the same episodes whatever is
+    decoded beside it. Questions are taken a few at a time, shortly before they come in.
+    `tally` is added to at the end.
     """
-    groups = []
-    size = engine.config.questions
-    for begin in range(0, len(questions), size):
-        batch = questions[begin : begin + size]
-        groups += _collect_batch(engine, params, batch, seed, step, first + begin)
-    return groups
-
-
-def _collect_batch(
-    engine: Engine, params, questions: Sequence[Question], seed: int, step: int, first: int
-) -> list[Group]:
     config, run = engine.config, engine.programs
-    with span(Phase.DATA):
-        built = [chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions]
-        prompts = [prompt for prompt, _ in built]
-        padded = prompts + prompts[:1] * (config.questions - len(prompts))
-        image_id = engine.tokenizer.ids.image_pad
-        images, index = batches.pack_images(
-            [image for prompt in padded for image in prompt.images],
-            engine.buckets.images,
-            "prompt images",
-        )
-        shown = batches.join_by_owner([len(prompt.images) for prompt in padded], index)
-        prompt_batch = batches.pad_prompts(padded, shown, engine.buckets, image_id)
-    with span(Phase.PREFILL) as done:
-        policy = run.policy(params)
-        features = run.encode(params, images)
-        prefix = run.prefill(params, prompt_batch, features)
-        done((policy, prefix))
-    state = run.start(
-        np.array([p.tokens[-1] for p in padded], np.int32),
-        np.array([p.positions[0, -1] for p in padded], np.int32),
-        np.arange(config.questions) < len(questions),
-    )
-    numbers = np.arange(first, first + config.questions, dtype=np.int32)
-    keys = run.keys(seed, step, numbers)
-    rows = {
-        (b, g): serve.Row(question, frame)
-        for b, (question, (_, frame)) in enumerate(zip(questions, built))
-        for g in range(config.episodes)
-    }
-    while True:
+    built = seats.build(engine, questions, first)
+    at_once = list(itertools.islice(built, config.questions // config.arriving))
+    if not at_once:
+        return
+    taken: dict[int, seats.Seat] = {}
+    state = run.start(max(one.prompt_tokens for one in at_once))
+    for number, one in enumerate(at_once):
+        groups = range(number * config.arriving, (number + 1) * config.arriving)
+        state, new = seats.admit(engine, params, state, one, groups, seed, step)
+        taken |= new
+    policy, sampled = run.policy(params), 0
+    patience = config.patience * config.questions * config.episodes
+    queue = seats.Queue(built)
+    while taken:
+        wanted = FOREVER if queue.ended else config.arriving
         with span(Phase.DECODE) as done:
-            state = done(run.decode(policy, prefix, state, keys))
+            state = done(run.decode(policy, state, Until(FOREVER, patience, wanted)))
+        queue.prepare()
+        with span(Phase.DECODE):
             snapshot = serve.read(state)
-        if not serve.is_going_on(snapshot):
-            break
-        with span(Phase.LOOKS) as done:
-            state = _with_room(engine, state, snapshot)
-            for chunk in serve.in_chunks(snapshot.waiting, engine.buckets):
-                served = serve.insert_looks(engine, snapshot, chunk, rows)
-                if not served.insertion.count.any():  # they ask once too often, or have no room
-                    state = run.settle(state, served.insertion.status)
-                    continue
-                crop_features = run.encode(params, served.crops)
-                state = run.append(params, prefix, state, served.insertion, crop_features)
-                if engine.keep_features:
-                    serve.keep_features(served, rows, np.asarray(crop_features))
-            done(state)
-    if engine.keep_features:
-        table = np.asarray(features)
-        prompts = [
-            dataclasses.replace(prompt, features=table[index])
-            for prompt, index in zip(prompts, shown)
-        ]
-    return _groups(engine, jax.device_get(state._replace(cache=None)), prompts, rows, questions)
+        state = _with_room(engine, state, snapshot)
+        if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
+            state = _serve(engine, params, policy, state, snapshot, taken)
+        finished = [group for group in snapshot.finished if group in taken]
+        at_rest = not snapshot.decodes and not snapshot.waiting
+        while len(finished) >= config.arriving or (finished and at_rest):
+            leaving, finished = finished[: config.arriving], finished[config.arriving :]
+            for number, group in seats.leave(engine, state, taken, leaving):
+                sampled += sum(int((e.source == Source.SAMPLED).sum()) for e in group.episodes)
+                yield number, group
+            if following := queue.take():
+                state, new = seats.admit(engine, params, state, following, leaving, seed, step)
+                taken |= new
+    if tally is not None:
+        tally.steps += int(state.steps)
+        tally.rows, tally.tokens = config.questions * config.episodes, tally.tokens + sampled
+
+
+def _serve(
+    engine: Engine,
+    params,
+    policy,
+    state: DecodeState,
+    snapshot: serve.Snapshot,
+    taken: dict[int, seats.Seat],
+) -> DecodeState:
+    """Gives the waiting rows what they ask for, while the others decode."""
+    run = engine.programs
+    rows = {(b, g): row for b, seat in taken.items() for g, row in enumerate(seat.rows)}
+    with span(Phase.LOOKS) as done:
+        chunks = serve.in_chunks(snapshot.waiting, engine.buckets)
+        texts = [serve.new_text(engine, state, snapshot, chunk, rows) for chunk in chunks]
+        if snapshot.decodes:
+            state = run.decode(policy, state, Until(AHEAD, FOREVER, FOREVER))
+        for text in texts:
+            served = serve.insert_looks(engine, snapshot, text, rows)
+            if not served.insertion.count.any():  # they ask once too often, or have no room
+                state = run.settle(state, served.insertion.status)
+                continue
+            features = run.encode(params, served.crops)
+            state = run.append(params, state, served.insertion, features)
+            if engine.keep_features:
+                serve.keep_features(served, rows, np.asarray(features))
+        return done(state)
 
 
 def _with_room(engine: Engine, state: DecodeState, snapshot: serve.Snapshot) -> DecodeState:
@@ -172,30 +219,3 @@ def _with_room(engine: Engine, state: DecodeState, snapshot: serve.Snapshot) -> 
         level = run.slots.index(slots)
         state, slots = run.grow[level](state), run.slots[level + 1]
     return state
-
-
-def _groups(engine: Engine, state: DecodeState, prompts, rows, questions) -> list[Group]:
-    """Turns the finished state into records."""
-    groups = []
-    for b, (question, prompt) in enumerate(zip(questions, prompts)):
-        episodes = tuple(
-            _episode(engine, state, (b, g), rows[b, g]) for g in range(engine.config.episodes)
-        )
-        groups.append(Group(question, prompt, episodes))
-    return groups
-
-
-def _episode(engine: Engine, state: DecodeState, at: tuple[int, int], row: serve.Row) -> Episode:
-    filled = slice(1, int(state.length[at]))  # slot 0 is the last prompt token
-    tokens, source = state.tokens[at][filled], state.source[at][filled]
-    text = engine.tokenizer.decode(tokens[source != Source.IMAGE])
-    return Episode(
-        tokens=tokens,
-        source=source,
-        positions=state.positions[(slice(None), *at, filled)],
-        logp=state.logp[at][filled],
-        looks=tuple(row.looks),
-        stop=STOPS[Status(int(state.status[at]))],
-        text=text,
-        answer=chat.answer_in(text),
-    )

@@ -2,27 +2,32 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from r3jax.buckets import Buckets
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model import qwen
-from r3jax.rollout import decode, sampling, stops
+from r3jax.rollout import decode, sampling, state, stops
 
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
     """What runs on the device.
 
-    policy(params) -> policy; encode(params, images) -> features; prefill(params, prompt, features)
-    -> prefix; start(last_token, last_position, active) -> state; keys(seed, step, questions) ->
-    [B, G]; decode(policy, prefix, state, keys) -> state; append(params, prefix, state, insertion,
-    features) -> state; settle(state, status) -> state. A state starts with the first of `slots` and
-    `grow[i](state)` takes it from slots[i] to slots[i + 1]: short episodes never pay for the memory
-    of long ones. `spare` slots always stay behind a row, for what is written there as padding.
+    policy(params) -> policy; encode(params, images) -> features; prefill(params, prompts, features)
+    -> prefix; keys(seed, step, questions) -> [A, G]; start(prompt_tokens) -> state;
+    admit(state, arrivals) -> state; decode(policy, state, until) -> state; recent(state, rows) ->
+    tokens; append(params, state, insertion, features) -> state; settle(state, status) -> state;
+    written(state, groups) -> what their rows have written.
+
+    A state starts with the first of `slots` a row, and `grow[i](state)` takes it from slots[i] to
+    slots[i + 1]: short episodes never pay for the memory of long ones. `spare` slots always stay
+    behind a row, for what is written there as padding. `widen[tokens](state)` makes room for longer
+    prompts.
     """
 
     slots: tuple[int, ...]
@@ -31,12 +36,16 @@ class Programs:
     policy: Callable
     encode: Callable
     prefill: Callable
-    start: Callable
     keys: Callable
+    start: Callable
+    admit: Callable
     decode: Callable
+    recent: Callable
     append: Callable
     settle: Callable
+    written: Callable
     grow: tuple[Callable, ...]
+    widen: Mapping[int, Callable]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +83,13 @@ def make_programs(
     model: qwen.Qwen25VL,
     rules: TokenRules,
     sampling_config: sampling.SamplingConfig,
+    groups: int,
     episodes: int,
-    lengths: Sequence[int],
-    look_tokens: int,
+    buckets: Buckets,
 ) -> Programs:
-    """Returns the programs for groups of `episodes` rows of up to the largest of `lengths` tokens.
-
-    `look_tokens` is what a padded insertion may reach beyond a length.
-    """
-    filled = [length + 1 for length in sorted(lengths)]  # slot 0 is the last prompt token
-    spare = max(look_tokens, decode.BURST)
+    """Returns the programs for `groups` x `episodes` rows of up to the largest bucket of tokens."""
+    filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
+    spare = max(buckets.look_tokens, decode.BURST)
     slots = tuple(length + spare for length in filled)
     constants = {
         "allowed": jnp.asarray(rules.allowed),
@@ -100,25 +106,28 @@ def make_programs(
         args = (x, prompt.positions, prompt.mask)
         return model.apply({"params": params}, *args, method="prefill")[1]
 
-    def start(last_token, last_position, active):
-        return decode.start(
-            model.config, last_token, last_position, episodes, slots[0], active, model.dtype
-        )
+    def start(prompt_tokens):
+        return state.start(model.config, groups, episodes, slots[0], prompt_tokens, model.dtype)
 
-    run = functools.partial(
-        decode.decode_until_stopped, model, sampling_config, filled[-1], spare=spare
-    )
-    append = functools.partial(decode.append, model)
+    run = functools.partial(decode.decode, model, sampling_config, filled[-1], spare=spare)
+    append = functools.partial(state.append, model)
     return Programs(
         slots=slots,
         spare=spare,
         policy=jax.jit(functools.partial(qwen.make_policy, model)),
         encode=jax.jit(encode),
         prefill=jax.jit(prefill),
-        start=jax.jit(start),
         keys=jax.jit(functools.partial(sampling.row_keys, episodes=episodes)),
-        decode=jax.jit(functools.partial(run, **constants), donate_argnums=2),
-        append=jax.jit(append, donate_argnums=2),
-        settle=jax.jit(decode.settle, donate_argnums=0),
-        grow=tuple(jax.jit(functools.partial(decode.grow, larger)) for larger in slots[1:]),
+        start=jax.jit(start, static_argnums=0),
+        admit=jax.jit(state.admit, donate_argnums=0),
+        decode=jax.jit(functools.partial(run, **constants), donate_argnums=1),
+        recent=jax.jit(state.recent),
+        append=jax.jit(append, donate_argnums=1),
+        settle=jax.jit(state.settle, donate_argnums=0),
+        written=jax.jit(state.written),
+        grow=tuple(jax.jit(functools.partial(state.grow, larger)) for larger in slots[1:]),
+        widen={
+            tokens: jax.jit(functools.partial(state.widen, tokens))
+            for tokens in buckets.prompt_tokens
+        },
     )

@@ -16,7 +16,7 @@ from r3jax.data import chat, frames, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.patches import FACTOR, VisionBatch
 from r3jax.records import Look, LookOutcome, Question
-from r3jax.rollout.decode import KEEP, DecodeState, Insertion, Status
+from r3jax.rollout.state import KEEP, DecodeState, Insertion, Status
 
 if TYPE_CHECKING:
     from r3jax.rollout.engine import Engine
@@ -36,29 +36,36 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What the host knows of the rows after a decode call. `waiting` have closed a box."""
+    """What the host knows of the rows after a decode call: length, next_position and status [B, G],
+    and how long rows have waited, as in a `DecodeState`."""
 
-    tokens: np.ndarray
     length: np.ndarray
     next_position: np.ndarray
     status: np.ndarray
-    waiting: tuple[Place, ...]
+    waited: int
+
+    @property
+    def waiting(self) -> tuple[Place, ...]:
+        """The rows that have closed a box."""
+        return tuple((int(b), int(g)) for b, g in np.argwhere(self.status == Status.BOX))
+
+    @property
+    def decodes(self) -> bool:
+        """Whether any row has more to sample now."""
+        return bool((self.status == Status.DECODING).any())
+
+    @property
+    def finished(self) -> tuple[int, ...]:
+        """The groups of which every row has stopped."""
+        done = (self.status > Status.BOX) & (self.status < Status.EMPTY)
+        return tuple(int(b) for b in np.flatnonzero(done.all(axis=1)))
 
 
 def read(state: DecodeState) -> Snapshot:
-    """Fetches what serving needs from the device; the tokens only if a row waits."""
-    status, length = jax.device_get((state.status, state.length))
-    waiting = tuple((int(b), int(g)) for b, g in np.argwhere(status == Status.BOX))
-    if not waiting:
-        nothing = np.zeros(0, np.int32)
-        return Snapshot(nothing, length, nothing, status, waiting)
-    tokens, next_position = jax.device_get((state.tokens, state.next_position))
-    return Snapshot(tokens, length, next_position, status, waiting)
-
-
-def is_going_on(snapshot: Snapshot) -> bool:
-    """Whether a row decodes or waits."""
-    return bool(np.isin(snapshot.status, (Status.DECODING, Status.BOX)).any())
+    """Fetches what the host needs of all rows from the device: four numbers a row at most."""
+    parts = (state.length, state.next_position, state.status, state.waited)
+    length, next_position, status, waited = jax.device_get(parts)
+    return Snapshot(length, next_position, status, int(waited))
 
 
 def reach(snapshot: Snapshot, look_tokens: int) -> int:
@@ -70,9 +77,33 @@ def reach(snapshot: Snapshot, look_tokens: int) -> int:
 
 def in_chunks(waiting: Sequence[Place], shapes: buckets.Buckets) -> Iterator[Sequence[Place]]:
     """Splits waiting rows so that the crops of each part fit the largest crop bucket."""
-    size = max(bucket.rows for bucket in shapes.crops)
+    size = most_at_once(shapes)
     for begin in range(0, len(waiting), size):
         yield waiting[begin : begin + size]
+
+
+def most_at_once(shapes: buckets.Buckets) -> int:
+    """How many looks are served together."""
+    return max(bucket.rows for bucket in shapes.crops)
+
+
+def new_text(
+    engine: "Engine",
+    state: DecodeState,
+    snapshot: Snapshot,
+    chunk: Sequence[Place],
+    rows: Mapping[Place, Row],
+) -> dict[Place, str]:
+    """Fetches what each row of `chunk` has written since its last look: nothing else of the rows
+    comes to the host."""
+    places = np.zeros((most_at_once(engine.buckets), 2), np.int32)
+    places[: len(chunk)] = chunk
+    tokens = np.asarray(engine.programs.recent(state, places))
+    new = [int(snapshot.length[at]) - rows[at].read for at in chunk]
+    return {
+        at: engine.tokenizer.decode(row[max(len(row) - count, 0) :])
+        for at, row, count in zip(chunk, tokens, new)
+    }
 
 
 def check_buckets(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets) -> None:
@@ -123,13 +154,13 @@ class Served:
 
 
 def insert_looks(
-    engine: "Engine", snapshot: Snapshot, chunk: Sequence[Place], rows: Mapping[Place, Row]
+    engine: "Engine", snapshot: Snapshot, text: Mapping[Place, str], rows: Mapping[Place, Row]
 ) -> Served:
-    """Takes the looks that the rows of `chunk` ask for."""
+    """Takes the looks that rows ask for in what they have written."""
     insertion = nothing(snapshot.status.shape, engine.buckets.look_tokens)
     crops, owners = [], []
-    for at in chunk:
-        crop = _answer_box(engine, snapshot, at, rows[at], insertion)
+    for at in text:
+        crop = _answer_box(engine, snapshot, at, text[at], rows[at], insertion)
         if crop is not None:
             crops.append(crop)
             owners.append(at)
@@ -161,11 +192,10 @@ def nothing(rows: tuple[int, int], tokens: int) -> Insertion:
 
 
 def _answer_box(
-    engine: "Engine", snapshot: Snapshot, at: Place, row: Row, insertion: Insertion
+    engine: "Engine", snapshot: Snapshot, at: Place, text: str, row: Row, insertion: Insertion
 ) -> np.ndarray | None:
     """Writes what follows the row's box into `insertion`; returns the crop if there is one."""
     length = int(snapshot.length[at])
-    text = engine.tokenizer.decode(snapshot.tokens[at][row.read : length])
     image, rules = row.question.images[0], engine.form.look_rules
     look = engine.look(text, image, row.frame, row.looks, rules)
     if look.outcome is LookOutcome.TOO_MANY:

@@ -16,6 +16,7 @@ from typing import Any
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.progress import Progress
+from r3jax.rollout import engine
 from r3jax.run import evaluate, origins, pretrained, shapes
 from r3jax.run.evaluate import Prediction, Questions
 
@@ -72,7 +73,11 @@ def run(
     questions = Questions(rows, start.form)
     if len(done) < len(rows):
         buckets = shapes.buckets_for(
-            start.form, start.tokenizer, batch, text_tokens=max_text_tokens
+            start.form,
+            start.tokenizer,
+            batch,
+            text_tokens=max_text_tokens,
+            arriving=evaluate.arriving(batch),
         )
         eng = evaluate.make_engine(start, buckets, temperature, batch)
         done += _ask_rest(eng, start.params, questions, seed, done, output / PREDICTIONS)
@@ -82,20 +87,21 @@ def run(
 
 
 def _ask_rest(eng, params, questions, seed, done, path: Path) -> list[Prediction]:
-    """Asks what is not in `done` yet and appends it to predictions.jsonl, batch by batch."""
-    fresh: list[Prediction] = []
+    """Asks what is not in `done` yet and appends it to predictions.jsonl as it becomes known."""
+    fresh, tally = [], engine.Tally()
     shown = {"accuracy": "accuracy"}
     with (
         path.open("a", encoding="utf-8") as file,
         Progress("evaluation", len(questions), shown, len(done)) as progress,
     ):
-        for batch in evaluate.ask(eng, params, questions, seed, len(done)):
+        for batch in evaluate.ask(eng, params, questions, seed, len(done), tally):
             file.writelines(json.dumps(dataclasses.asdict(one)) + "\n" for one in batch)
             file.flush()
             os.fsync(file.fileno())
             fresh += batch
             accuracy = evaluate.share_right([*done, *fresh])
             progress.update(len(done) + len(fresh) - 1, {"accuracy": accuracy})
+        progress.note(f"rows sampled in {tally.useful:.0%} of the steps that they were decoded for")
     return fresh
 
 

@@ -60,23 +60,46 @@ def make_engine(
     batch: int = 32,
     model: Qwen25VL | None = None,
 ) -> engine.Engine:
-    """Returns an engine that asks `batch` questions at a time, once each; 0 is greedy."""
-    how = engine.RolloutConfig(batch, 1, sampling.SamplingConfig(temperature))
+    """Returns an engine that asks `batch` questions at a time, once each; 0 is greedy.
+
+    Those that are answered give way to others, `arriving(batch)` at a time.
+    """
+    sampled = sampling.SamplingConfig(temperature)
+    how = engine.RolloutConfig(batch, 1, sampled, exchange=arriving(batch))
     return engine.make_engine(model or start.model(), start.tokenizer, start.form, buckets, how)
 
 
+def arriving(batch: int) -> int:
+    """How many of `batch` questions come in together: a quarter, or what divides it below that.
+
+    >>> arriving(64), arriving(30), arriving(1)
+    (16, 6, 1)
+    """
+    return next(n for n in range(max(1, batch // 4), 0, -1) if batch % n == 0)
+
+
 def ask(
-    eng: engine.Engine, params, questions: Sequence[Question], seed: int = 0, first: int = 0
+    eng: engine.Engine,
+    params,
+    questions: Sequence[Question],
+    seed: int = 0,
+    first: int = 0,
+    tally: engine.Tally | None = None,
 ) -> Iterator[list[Prediction]]:
-    """Yields predictions batch by batch, from question number `first` on.
+    """Yields predictions in order, as they become known, from question number `first` on.
 
     What a question is answered depends on its number and the seed, not on where asking began.
     """
-    size = eng.config.questions
-    for begin in range(first, len(questions), size):
-        batch = list(questions[begin : begin + size])
-        groups = engine.collect(eng, params, batch, seed, step=0, first=begin)
-        yield [predict(group.question, group.episodes[0]) for group in groups]
+    rest = (questions[number] for number in range(first, len(questions)))
+    early: dict[int, Prediction] = {}
+    for number, group in engine.stream(eng, params, rest, seed, 0, first, tally):
+        early[number] = predict(group.question, group.episodes[0])
+        known = []
+        while first in early:
+            known.append(early.pop(first))
+            first += 1
+        if known:
+            yield known
 
 
 def evaluate(
@@ -88,7 +111,7 @@ def evaluate(
 ) -> tuple[list[Prediction], dict[str, Any]]:
     """Asks every question once; returns the predictions and what look_again.summarise counts.
 
-    `report` is called after each batch with how many questions are answered and the share right.
+    `report` is called each time more are answered, with how many and the share right.
     """
     predictions: list[Prediction] = []
     for batch in ask(eng, params, questions, seed):

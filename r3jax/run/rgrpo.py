@@ -122,13 +122,14 @@ def run(
         _compile(config, eng, learner, state)
         for step in run.steps():
             began = time.monotonic()
-            first, scored = _rollout(config, eng, state.params, iterator, step, extra_terms)
+            tally = engine.Tally()
+            first, scored = _rollout(config, eng, state.params, iterator, step, extra_terms, tally)
             rolled = time.monotonic()
             state, numbers = _update(config, learner, state, scored, start)
             summary = summarise(first, scored)
             messages = watch.check(step, summary)
             numbers = {**summary, **watch.numbers(step), **numbers}
-            run.record(step, numbers, _speeds(scored, began, rolled))
+            run.record(step, numbers, _speeds(tally, scored, began, rolled))
             for message in messages:
                 run.progress.note(message)
             if run.save_if_due(step, state):
@@ -189,7 +190,7 @@ def _compile(config: RgrpoRunConfig, eng: engine.Engine, learner: Learner, state
             warm.compile_for(learner.update, state, batch, old, reference, allowed)
 
 
-def _rollout(config, eng, params, iterator, step, extra_terms):
+def _rollout(config, eng, params, iterator, step, extra_terms, tally):
     """Collects and scores one batch of groups; flat ones are replaced as `refill` allows.
 
     Returns the groups as they were first rolled out, and those to train on.
@@ -199,7 +200,7 @@ def _rollout(config, eng, params, iterator, step, extra_terms):
         number = turn * config.rollout.questions
         with span(Phase.DATA):
             questions = next(iterator)
-        groups = engine.collect(eng, params, questions, config.seed, step, number)
+        groups = engine.collect(eng, params, questions, config.seed, step, number, tally)
         with span(Phase.REWARDS):
             return scoring.score(groups, config.reward, extra_terms=extra_terms)
 
@@ -254,11 +255,12 @@ def _update(config, learner: Learner, state, scored, start):
     return state, jax.device_get(numbers)
 
 
-def _speeds(scored, began: float, rolled: float) -> dict[str, float]:
+def _speeds(tally, scored, began: float, rolled: float) -> dict[str, float]:
     ended = time.monotonic()
     sampled = sum((e.source == 1).sum() for one in scored for e in one.group.episodes)
     return {
         "rollout_s": rolled - began,
         "update_s": ended - rolled,
         "tokens_per_s": float(sampled) / (ended - began),
+        "useful_row_steps": tally.useful,
     }

@@ -44,8 +44,10 @@ def buckets_for(
     questions: int = 1,
     episodes: int = 1,
     text_tokens: int = 1024,
+    arriving: int | None = None,
 ) -> Buckets:
-    """Returns buckets for rollouts of `questions` groups of `episodes` rows at a time.
+    """Returns buckets for rollouts of `questions` groups of `episodes` rows at a time, of which
+    `arriving` (default: all) come in together.
 
     An episode may have `text_tokens` of its own and as many looks as the format allows; any image
     that the format can show fits.
@@ -60,7 +62,7 @@ def buckets_for(
         prompt_tokens=ladder(shown + QUESTION_TOKENS, SMALLEST_TEXT),
         suffix_tokens=(text_tokens + form.look_rules.max_looks * look_tokens,),
         look_tokens=look_tokens,
-        images=_image_buckets((questions,), shown),
+        images=_image_buckets((arriving or questions,), shown),
         crops=_image_buckets(sorted({1, math.ceil(rows / 4), rows}), crop),
     )
 

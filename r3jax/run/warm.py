@@ -18,7 +18,9 @@ from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
 from r3jax.model.stream import lay_out
 from r3jax.rollout import serve
+from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.engine import Engine, RolloutConfig
+from r3jax.rollout.state import Arrivals
 from r3jax.update.steps import UpdateBatch
 
 
@@ -84,27 +86,42 @@ def choosable(
 
 def compile_rollout(eng: Engine, params) -> None:
     """Compiles the programs of `eng` for every bucket of prompts, images and crops."""
-    run, shapes = eng.programs, eng.buckets
-    groups, episodes = eng.config.questions, eng.config.episodes
-    row = np.zeros(groups, np.int32)
-    states = [compile_for(run.start, row, row, np.zeros(groups, bool))]
-    for grow in run.grow:
-        states.append(compile_for(grow, states[-1]))
-    keys = compile_for(run.keys, 0, 0, row)
+    run, shapes, arriving = eng.programs, eng.buckets, eng.config.arriving
+    numbers = np.zeros(arriving, np.int32)
+    keys = compile_for(run.keys, 0, 0, numbers)
     policy = compile_for(run.policy, params)
-    insertion = serve.nothing((groups, episodes), shapes.look_tokens)
     crops = [
         compile_for(run.encode, params, batches.empty_images(bucket)) for bucket in shapes.crops
     ]
-    for tokens, bucket in itertools.product(shapes.prompt_tokens, shapes.images):
-        features = compile_for(run.encode, params, batches.empty_images(bucket))
-        prompt = batches.empty_prompts(groups, tokens)
-        prefix = compile_for(run.prefill, params, prompt, features)
+    widths = sorted(shapes.prompt_tokens)
+    for place, tokens in enumerate(widths):
+        prompt = batches.empty_prompts(arriving, tokens)
+        for bucket in shapes.images:
+            features = compile_for(run.encode, params, batches.empty_images(bucket))
+            prefix = compile_for(run.prefill, params, prompt, features)
+        arrivals = Arrivals(numbers, prefix, numbers, numbers, keys)
+        states = [jax.eval_shape(lambda tokens=tokens: run.start(tokens))]
+        run.start.lower(tokens).compile()
+        for grow in run.grow:
+            states.append(compile_for(grow, states[-1]))
         for state in states:
-            compile_for(run.settle, state, insertion.status)
-            compile_for(run.decode, policy, prefix, state, keys)
-            for crop_features in crops:
-                compile_for(run.append, params, prefix, state, insertion, crop_features)
+            for wider in widths[place + 1 :]:
+                compile_for(run.widen[wider], state)
+            _compile_for_state(eng, params, policy, state, arrivals, crops)
+
+
+def _compile_for_state(eng: Engine, params, policy, state, arrivals: Arrivals, crops) -> None:
+    """Compiles what a state of one shape goes through; `crops` are features of each bucket."""
+    run = eng.programs
+    rows = eng.config.questions, eng.config.episodes
+    insertion = serve.nothing(rows, eng.buckets.look_tokens)
+    compile_for(run.admit, state, arrivals)
+    compile_for(run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
+    compile_for(run.recent, state, np.zeros((serve.most_at_once(eng.buckets), 2), np.int32))
+    compile_for(run.settle, state, insertion.status)
+    compile_for(run.written, state, arrivals.group)
+    for features in crops:
+        compile_for(run.append, params, state, insertion, features)
 
 
 def empty_updates(

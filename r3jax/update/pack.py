@@ -70,7 +70,8 @@ def pack(
         of_prompts, of_episodes, shown = _kept_features(prompts, episodes)
     else:
         of_prompts, of_episodes, shown = _images_to_encode(prompts, episodes, buckets)
-    prompt = batches.pad_prompts(prompts, of_prompts, buckets, image_token_id)
+    length = batches.prompt_bucket(prompts, buckets)
+    prompt = batches.pad_prompts(prompts, of_prompts, length, image_token_id)
     suffix = batches.pad_suffixes(prompts, episodes, of_episodes, buckets)
     stream = pack_stream(prompt, suffix, buckets)
     if kept:  # no stream has more image tokens than tokens: the table needs no buckets of its own

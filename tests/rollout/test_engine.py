@@ -7,35 +7,95 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r3jax import buckets, patches
+from r3jax import batches, buckets, patches
 from r3jax.compiles import CompileCounter
-from r3jax.data import frames, looks
+from r3jax.data import chat, frames, looks
 from r3jax.records import LookOutcome, Source, Stop
-from r3jax.rollout import engine, serve
+from r3jax.rollout import engine, serve, state
 from tests import tiny
 from tests.rollout import rolled
 
 
-def collect(eng, questions, first=0, seed=rolled.SEED, step=rolled.STEP):
-    return engine.collect(eng, tiny.looking_params(), questions, seed, step, first)
+def collect(eng, questions, first=0, seed=rolled.SEED, step=rolled.STEP, tally=None):
+    return engine.collect(eng, tiny.looking_params(), questions, seed, step, first, tally)
+
+
+def assert_same_groups(found, expected):
+    for group, whole in zip(found, expected, strict=True):
+        assert group.question.id == whole.question.id
+        for episode, other in zip(group.episodes, whole.episodes):
+            rolled.assert_same_episode(episode, other)
 
 
 def test_a_question_has_the_same_episodes_in_whatever_batch():
     eng = tiny.make_engine(size=2, episodes=2)
     questions = tiny.questions()
     for first, chosen in ((4, questions[4:]), (1, questions[1:4])):
-        for group, whole in zip(collect(eng, chosen, first), rolled.groups()[first:]):
-            assert group.question.id == whole.question.id
-            for found, expected in zip(group.episodes, whole.episodes):
-                rolled.assert_same_episode(found, expected)
+        assert_same_groups(
+            collect(eng, chosen, first),
+            [
+                dataclasses.replace(g, episodes=g.episodes[:2])
+                for g in rolled.groups()[first : first + len(chosen)]
+            ],
+        )
 
 
 def test_serving_looks_in_small_parts_changes_nothing():
     few = dataclasses.replace(tiny.BUCKETS, crops=(buckets.ImageBucket(2, 1, 36),))
     eng = dataclasses.replace(rolled.shared_engine(), buckets=few)
-    for group, whole in zip(collect(eng, tiny.questions()[:4]), rolled.groups()):
-        for found, expected in zip(group.episodes, whole.episodes):
-            rolled.assert_same_episode(found, expected)
+    assert_same_groups(collect(eng, tiny.questions()[:4]), rolled.groups()[:4])
+
+
+@pytest.mark.parametrize(("exchange", "patience"), [(1, 1), (2, 64)])
+def test_groups_that_come_and_go_have_the_episodes_of_those_that_stay(exchange, patience):
+    together, fluid = engine.Tally(), engine.Tally()
+    collect(tiny.make_engine(size=2), tiny.questions(), tally=together)
+    eng = tiny.make_engine(size=2, exchange=exchange, patience=patience)
+    assert_same_groups(collect(eng, iter(tiny.questions()), tally=fluid), rolled.groups())
+    sampled = [(e.source == Source.SAMPLED).sum() for g in rolled.groups() for e in g.episodes]
+    assert fluid.tokens == together.tokens == sum(sampled) and fluid.rows == 6
+    if exchange == 1:
+        assert fluid.steps < together.steps and fluid.useful > together.useful
+
+
+def test_finished_groups_are_handed_out_while_others_decode():
+    eng = tiny.make_engine(size=2, exchange=1)
+    asked = []
+
+    def questions():
+        for question in tiny.questions():
+            asked.append(question.id)
+            yield question
+
+    made = engine.stream(eng, tiny.looking_params(), questions(), rolled.SEED, rolled.STEP)
+    next(made)
+    assert len(asked) < 6  # nobody waits for all images to be opened
+    assert sorted(number for number, _ in made) != list(range(6))  # the first is gone
+
+
+def test_a_longer_prompt_widens_the_rows_of_those_that_decode():
+    shapes = dataclasses.replace(tiny.BUCKETS, prompt_tokens=(36, 48, 72))
+    questions = tiny.questions()
+    questions[3] = dataclasses.replace(questions[3], text="what is there? " + questions[3].text)
+    prompts = [chat.build_prompt(q, tiny.tk(), tiny.FORM)[0] for q in questions]
+    widths = [batches.prompt_bucket([prompt], shapes) for prompt in prompts]
+    assert max(widths[:2]) < widths[3]
+    (alone,) = collect(tiny.make_engine(size=1, shapes=shapes), questions[3:4], first=3)
+    found = collect(tiny.make_engine(size=2, shapes=shapes, exchange=1), questions)
+    expected = [*rolled.groups()]
+    expected[3] = alone
+    assert_same_groups(found, expected)
+
+
+def test_reading_the_end_of_a_long_row_is_enough_to_find_its_box(monkeypatch):
+    monkeypatch.setattr(state, "RECENT", 40)
+    assert max(len(e.tokens) for group in rolled.groups() for e in group.episodes) > 80
+    assert_same_groups(collect(tiny.make_engine(), tiny.questions()), rolled.groups())
+
+
+def test_an_exchange_that_does_not_divide_the_questions_is_named():
+    with pytest.raises(ValueError, match="exchange must divide questions, 4, found 3"):
+        engine.RolloutConfig(4, 3, exchange=3)
 
 
 def test_another_seed_or_step_gives_other_episodes_and_compiles_nothing():
@@ -141,6 +201,4 @@ def test_episodes_that_outgrow_their_slots_go_on_as_if_there_had_been_room():
     )
     eng = tiny.make_engine(size=4, episodes=3, shapes=steps)
     assert max(len(e.tokens) for group in rolled.groups()[:4] for e in group.episodes) > 80
-    for group, whole in zip(collect(eng, tiny.questions()[:4]), rolled.groups()):
-        for found, expected in zip(group.episodes, whole.episodes):
-            rolled.assert_same_episode(found, expected)
+    assert_same_groups(collect(eng, tiny.questions()[:4]), rolled.groups()[:4])

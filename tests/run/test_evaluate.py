@@ -146,7 +146,7 @@ def test_one_engine_judges_several_models():
         evaluate.evaluate(engine, params, asked, report=lambda n, share: seen.append(n))
         for params in (tiny.params(), tiny.looking_params())
     ]
-    assert seen == [2, 3, 2, 3]
+    assert seen == [1, 2, 3, 1, 2, 3]
     (_, without), (predictions, looking) = results
     assert without["looks_per_answer"] == 0 < looking["looks_per_answer"]
     assert looking["served_looks"] > 0 and looking["count"] == 3

@@ -1,0 +1,177 @@
+"""Groups of rows as seats of questions: who comes next, and what those who leave have written.
+
+Everything but `admit` and `leave` is on the host, and can be done while the device decodes.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from r3jax import batches
+from r3jax.data import chat, frames
+from r3jax.patches import VisionBatch
+from r3jax.phases import Phase, span
+from r3jax.records import Episode, Group, Prompt, Question, Source, Stop
+from r3jax.rollout import serve
+from r3jax.rollout.state import Arrivals, DecodeState, Status, Written
+
+if TYPE_CHECKING:
+    from r3jax.rollout.engine import Engine
+
+STOPS = {
+    Status.ANSWERED: Stop.ANSWER,
+    Status.ENDED: Stop.END,
+    Status.FULL: Stop.LENGTH,
+    Status.STOPPED: Stop.TURNS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Seat:
+    """The host's side of a group: its question, which of all it is, and its rows."""
+
+    number: int
+    question: Question
+    prompt: Prompt
+    rows: Sequence[serve.Row]
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """Questions on their way in: prompts, the images to encode for them, and which of the images'
+    features each prompt shows. `prompt_tokens` is the bucket that they need."""
+
+    numbers: Sequence[int]
+    questions: Sequence[Question]
+    prompts: Sequence[Prompt]
+    frames: Sequence[frames.Frame]
+    images: VisionBatch
+    shown: Sequence[np.ndarray]
+    prompt_tokens: int
+
+
+class Queue:
+    """Questions that come in next, built one step ahead of when they are needed."""
+
+    def __init__(self, coming: Iterator[Built]):
+        self._coming = coming
+        self._next: Built | None = None
+        self.ended = False
+
+    def prepare(self) -> None:
+        """Builds the next ones, unless they are there: to be called while the device decodes."""
+        if self._next is None and not self.ended:
+            self._next = next(self._coming, None)
+            self.ended = self._next is None
+
+    def take(self) -> Built | None:
+        """Returns the next ones, or None where there are no more."""
+        self.prepare()
+        taken, self._next = self._next, None
+        return taken
+
+
+def build(engine: "Engine", questions: Iterable[Question], first: int) -> Iterator[Built]:
+    """Builds the prompts of questions, as many at a time as come in together."""
+    size = engine.config.arriving
+    numbered = enumerate(questions, first)
+    while batch := list(itertools.islice(numbered, size)):
+        with span(Phase.DATA):
+            yield _build(engine, *zip(*batch))
+
+
+def _build(engine: "Engine", numbers: Sequence[int], questions: Sequence[Question]) -> Built:
+    prompts, seen = zip(*(chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions))
+    images, index = batches.pack_images(
+        [image for prompt in prompts for image in prompt.images],
+        engine.buckets.images,
+        "prompt images",
+    )
+    return Built(
+        numbers,
+        questions,
+        prompts,
+        seen,
+        images,
+        batches.join_by_owner([len(prompt.images) for prompt in prompts], index),
+        batches.prompt_bucket(prompts, engine.buckets),
+    )
+
+
+def admit(
+    engine: "Engine",
+    params,
+    state: DecodeState,
+    built: Built,
+    groups: Sequence[int],
+    seed: int,
+    step: int,
+) -> tuple[DecodeState, dict[int, Seat]]:
+    """Encodes and prefills questions and gives them these groups, as many or more of them."""
+    run, config = engine.programs, engine.config
+    width = state.prefix.mask.shape[1]
+    if built.prompt_tokens > width:
+        state, width = run.widen[built.prompt_tokens](state), built.prompt_tokens
+    missing = config.arriving - len(built.prompts)
+    prompts = [*built.prompts, *built.prompts[:1] * missing]
+    image_id = engine.tokenizer.ids.image_pad
+    shown = [*built.shown, *built.shown[:1] * missing]
+    batch = batches.pad_prompts(prompts, shown, width, image_id)
+    numbers = np.array([*built.numbers, *built.numbers[:1] * missing], np.int32)
+    nowhere = [config.questions] * missing
+    with span(Phase.PREFILL) as done:
+        features = run.encode(params, built.images)
+        arrivals = Arrivals(
+            group=np.array([*groups[: len(built.prompts)], *nowhere], np.int32),
+            prefix=run.prefill(params, batch, features),
+            last_token=np.array([p.tokens[-1] for p in prompts], np.int32),
+            last_position=np.array([p.positions[0, -1] for p in prompts], np.int32),
+            keys=run.keys(seed, step, numbers),
+        )
+        state = done(run.admit(state, arrivals))
+    table = np.asarray(features) if engine.keep_features else None
+    return state, dict(zip(groups, _seats(engine, built, table)))
+
+
+def _seats(engine: "Engine", built: Built, table: np.ndarray | None) -> Iterator[Seat]:
+    parts = zip(built.numbers, built.questions, built.prompts, built.frames, built.shown)
+    for number, question, prompt, frame, index in parts:
+        if table is not None:
+            prompt = dataclasses.replace(prompt, features=table[index])
+        rows = tuple(serve.Row(question, frame) for _ in range(engine.config.episodes))
+        yield Seat(number, question, prompt, rows)
+
+
+def leave(
+    engine: "Engine", state: DecodeState, seats: dict[int, Seat], groups: Sequence[int]
+) -> Iterator[tuple[int, Group]]:
+    """Takes finished groups out of their seats; yields the number of each question and its record.
+
+    At most as many as come in together.
+    """
+    padded = np.resize(np.array(groups, np.int32), engine.config.arriving)
+    written = jax.device_get(engine.programs.written(state, padded))
+    for at, group in enumerate(groups):
+        seat = seats.pop(group)
+        episodes = tuple(_episode(engine, written, (at, g), row) for g, row in enumerate(seat.rows))
+        yield seat.number, Group(seat.question, seat.prompt, episodes)
+
+
+def _episode(engine: "Engine", written: Written, at: tuple[int, int], row: serve.Row) -> Episode:
+    filled = slice(1, int(written.length[at]))  # slot 0 is the last prompt token
+    tokens, source = written.tokens[at][filled], written.source[at][filled]
+    text = engine.tokenizer.decode(tokens[source != Source.IMAGE])
+    return Episode(
+        tokens=tokens,
+        source=source,
+        positions=written.positions[(slice(None), *at, filled)],
+        logp=written.logp[at][filled],
+        looks=tuple(row.looks),
+        stop=STOPS[Status(int(written.status[at]))],
+        text=text,
+        answer=chat.answer_in(text),
+    )

@@ -1,0 +1,256 @@
+"""The rows of a rollout on the device, and what happens to them between two calls of decode.
+
+A row is an episode [B, G]. Its slots hold the last prompt token, then the episode. Invariant: every
+slot but the last filled one is in the cache; the last filled one is fed next. The G rows of a group
+share the prefix of their question; a group whose rows have all stopped gives way to another.
+"""
+
+import enum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from r3jax.arrays import Array, Int
+from r3jax.model import caches
+from r3jax.model.qwen import Qwen25VL
+from r3jax.records import Source
+from r3jax.rollout import sampling, stops
+
+
+class Status(enum.IntEnum):
+    """What a row is doing."""
+
+    DECODING = 0
+    BOX = 1  # closed a box and waits for its crop
+    ANSWERED = 2
+    ENDED = 3  # sampled an end token
+    FULL = 4  # no slot left
+    STOPPED = 5  # stopped by the host
+    EMPTY = 6  # has no question
+
+
+KEEP = -1  # in an insertion: the row's status stays
+
+
+class DecodeState(NamedTuple):
+    """Everything that a batch of rows is, on the device.
+
+    prefix of each group; keys [B, G] to sample with; cache [B, K, G, S, H] a layer; tokens, source,
+    logp [B, G, S] and positions [3, B, G, S] of the slots; length [B, G] filled slots;
+    next_position, automaton, status [B, G]; steps: how many were made since the start; waited: for
+    how many of them rows have waited for crops since any was served, summed over rows.
+    """
+
+    prefix: caches.Prefix
+    keys: Array
+    cache: caches.SuffixCache
+    tokens: Array
+    source: Array
+    logp: Array
+    positions: Array
+    length: Array
+    next_position: Array
+    automaton: Array
+    status: Array
+    steps: Array
+    waited: Array
+
+
+class Arrivals(NamedTuple):
+    """Questions for as many groups [A]: their numbers (B or more: no question), prefixes, last
+    tokens of their prompts with their positions, and keys [A, G]."""
+
+    group: Array
+    prefix: caches.Prefix
+    last_token: Array
+    last_position: Array
+    keys: Array
+
+
+class Insertion(NamedTuple):
+    """What the host adds to waiting rows: tokens, source, feature_index [B, G, T], positions
+    [3, B, G, T], count [B, G] (0: nothing), next_position [B, G] after it, status [B, G] after it
+    (KEEP where the row is not concerned).
+    """
+
+    tokens: Array
+    source: Array
+    positions: Array
+    feature_index: Array
+    count: Array
+    next_position: Array
+    status: Array
+
+
+class Written(NamedTuple):
+    """What rows of some groups [A, G] have written, as in a `DecodeState`."""
+
+    tokens: Array
+    source: Array
+    logp: Array
+    positions: Array
+    length: Array
+    status: Array
+
+
+RECENT = 1024  # tokens of a waiting row that the host reads, at most: a box has a few dozen
+
+
+def start(config, groups: int, episodes: int, slots: int, prompt_tokens: int, dtype) -> DecodeState:
+    """Returns the state of rows without questions."""
+    rows = (groups, episodes)
+    shape = (*rows, slots)
+    mask = jnp.zeros((groups, prompt_tokens), bool)
+    prompts = caches.empty_prefix(config.text, groups, prompt_tokens, dtype)
+    return DecodeState(
+        prefix=caches.Prefix(prompts, mask),
+        keys=sampling.row_keys(0, 0, jnp.zeros(groups, jnp.int32), episodes),
+        cache=caches.empty_cache(config.text, groups, episodes, slots, dtype),
+        tokens=jnp.zeros(shape, jnp.int32),
+        source=jnp.full(shape, int(Source.FORCED), jnp.int8),
+        logp=jnp.zeros(shape, jnp.float32),
+        positions=jnp.zeros((3, *shape), jnp.int32),
+        length=jnp.ones(rows, jnp.int32),
+        next_position=jnp.zeros(rows, jnp.int32),
+        automaton=jnp.full(rows, stops.START, jnp.int32),
+        status=jnp.full(rows, int(Status.EMPTY), jnp.int32),
+        steps=jnp.zeros((), jnp.int32),
+        waited=jnp.zeros((), jnp.int32),
+    )
+
+
+def admit(state: DecodeState, arrivals: Arrivals) -> DecodeState:
+    """Gives groups to other questions: their rows start anew."""
+    episodes, slots = state.tokens.shape[1:]
+    number = len(arrivals.group)
+
+    def seat(array: Array, values) -> Array:
+        return array.at[arrivals.group].set(values, mode="drop")
+
+    def first(values: Array) -> Array:
+        """[A] as the first slot of each row, [A, G, S], zeros after it."""
+        rows = jnp.broadcast_to(values[:, None, None], (number, episodes, 1))
+        return jnp.pad(rows, [(0, 0), (0, 0), (0, slots - 1)])
+
+    positions = first(arrivals.last_position)
+    return state._replace(
+        prefix=jax.tree.map(seat, state.prefix, arrivals.prefix),
+        keys=seat(state.keys, arrivals.keys),
+        tokens=seat(state.tokens, first(arrivals.last_token)),
+        source=seat(state.source, jnp.int8(Source.FORCED)),
+        logp=seat(state.logp, 0.0),
+        positions=jnp.stack([seat(axis, positions) for axis in state.positions]),
+        length=seat(state.length, 1),
+        next_position=seat(state.next_position, arrivals.last_position[:, None] + 1),
+        automaton=seat(state.automaton, stops.START),
+        status=seat(state.status, int(Status.DECODING)),
+    )
+
+
+def written(state: DecodeState, group: Int[Array, "A"]) -> Written:
+    """Returns what the rows of these groups have written."""
+    parts = (state.tokens, state.source, state.logp)
+    rows = (state.length, state.status)
+    tokens, source, logp, length, status = (y.at[group].get(mode="clip") for y in (*parts, *rows))
+    positions = state.positions.at[:, group].get(mode="clip")
+    return Written(tokens, source, logp, positions, length, status)
+
+
+def recent(state: DecodeState, row: Int[Array, "X 2"]) -> Int[Array, "X R"]:
+    """Returns the last RECENT tokens of rows (or all slots, if there are fewer), zeros before."""
+    slots = state.tokens.shape[-1]
+    group, episode = jnp.moveaxis(jnp.asarray(row), 1, 0)
+    count = min(RECENT, slots)
+    index = state.length[group, episode][:, None] - count + jnp.arange(count)[None]
+    tokens = jnp.take_along_axis(state.tokens[group, episode], jnp.maximum(index, 0), axis=1)
+    return jnp.where(index >= 0, tokens, 0)
+
+
+def grow(slots: int, state: DecodeState) -> DecodeState:
+    """Returns the state with `slots` slots a row, the new ones empty."""
+
+    def pad(array: Array) -> Array:
+        more = [(0, 0)] * (array.ndim - 1) + [(0, slots - array.shape[-1])]
+        return jnp.pad(array, more)
+
+    return state._replace(
+        cache=caches.grow(state.cache, slots),
+        tokens=pad(state.tokens),
+        source=pad(state.source),
+        logp=pad(state.logp),
+        positions=pad(state.positions),
+    )
+
+
+def widen(prompt_tokens: int, state: DecodeState) -> DecodeState:
+    """Returns the state with room for prompts of so many tokens."""
+    layers, mask = state.prefix
+    more = prompt_tokens - mask.shape[1]
+    wider = jax.tree.map(lambda kept: jnp.pad(kept, [(0, 0), (0, 0), (0, more), (0, 0)]), layers)
+    return state._replace(prefix=caches.Prefix(wider, jnp.pad(mask, [(0, 0), (0, more)])))
+
+
+def append(
+    model: Qwen25VL, params, state: DecodeState, insertion: Insertion, features: Array
+) -> DecodeState:
+    """Feeds what the host inserts after each waiting row, all but its last token, to the cache."""
+    last = state.length - 1
+    # The row's last sampled token has not been fed yet: it leads, the last inserted one waits.
+    lead = at(state.tokens, last)[..., None]
+    tokens = jnp.concatenate([lead, insertion.tokens[..., :-1]], axis=-1)
+    no_feature = jnp.full_like(lead, -1)
+    index = jnp.concatenate([no_feature, insertion.feature_index[..., :-1]], axis=-1)
+    lead_position = at(state.positions, last)[..., None]
+    positions = jnp.concatenate([lead_position, insertion.positions[..., :-1]], axis=-1)
+    x = model.apply({"params": params}, tokens, index, features, method="embed")
+    _, kv = model.apply(
+        {"params": params},
+        x,
+        positions,
+        prefix=state.prefix,
+        cache=state.cache,
+        start=last,
+        method="decode",
+    )
+    waiting = insertion.count > 0
+
+    def put_all(array: Array, values: Array) -> Array:
+        return _put_many(array, state.length, values.astype(array.dtype), insertion.count)
+
+    return settle(state, insertion.status)._replace(
+        cache=caches.append(state.cache, kv, last),
+        tokens=put_all(state.tokens, insertion.tokens),
+        source=put_all(state.source, insertion.source),
+        positions=put_all(state.positions, insertion.positions),
+        length=state.length + insertion.count,
+        next_position=jnp.where(waiting, insertion.next_position, state.next_position),
+        automaton=jnp.where(waiting, stops.START, state.automaton),
+    )
+
+
+def settle(state: DecodeState, status: Array) -> DecodeState:
+    """Returns the state with other statuses [B, G]; the rows concerned have waited long enough."""
+    status = jnp.where(status == KEEP, state.status, status)
+    return state._replace(status=status, waited=jnp.zeros((), jnp.int32))
+
+
+def at(array: Array, slot: Array) -> Array:
+    """array [..., B, G, S] at slot [B, G]."""
+    index = jnp.broadcast_to(slot[..., None], (*array.shape[:-1], 1))
+    return jnp.take_along_axis(array, index, axis=-1)[..., 0]
+
+
+def put(array: Array, slot: Array, value: Array, where: Array) -> Array:
+    """array [..., B, G, S] with `value` at slot [B, G] of the rows `where` [B, G]."""
+    chosen = (jnp.arange(array.shape[-1])[None, None] == slot[..., None]) & where[..., None]
+    chosen = jnp.broadcast_to(chosen, array.shape)
+    return jnp.where(chosen, jnp.broadcast_to(value[..., None], array.shape), array)
+
+
+def _put_many(array: Array, slot: Array, values: Array, count: Array) -> Array:
+    """array [..., B, G, S] with `count` [B, G] of `values` [..., B, G, T] from `slot` [B, G] on."""
+    place = jnp.arange(array.shape[-1])[None, None] - slot[..., None]
+    index = jnp.broadcast_to(jnp.clip(place, 0, values.shape[-1] - 1), array.shape)
+    inside = jnp.broadcast_to((place >= 0) & (place < count[..., None]), array.shape)
+    return jnp.where(inside, jnp.take_along_axis(values, index, axis=-1), array)
