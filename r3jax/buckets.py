@@ -62,7 +62,7 @@ class Buckets:
     look_tokens: int
     images: tuple[ImageBucket, ...]
     crops: tuple[ImageBucket, ...]
-    fill: tuple[float, ...] = (0.25, 0.36, 0.5, 0.7, 1.0)
+    fill: tuple[float, ...] = (0.22, 0.29, 0.38, 0.5, 0.7, 1.0)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

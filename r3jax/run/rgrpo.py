@@ -64,7 +64,7 @@ class RgrpoRunConfig:
     updates: int = 1
     refill: int = 0
     group_by_tag: str = ""
-    logit_chunk: int = 2048
+    logit_chunk: int = 1024
     remat: Remat = "dots"
     alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

@@ -47,7 +47,7 @@ class SftConfig:
     valid_data: str = ""
     valid_every: int = 25
     valid_rows: int = 256
-    logit_chunk: int = 2048
+    logit_chunk: int = 1024
     remat: Remat = "dots"
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False

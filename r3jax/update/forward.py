@@ -4,6 +4,7 @@ Logits never exist for a whole batch: they are made, used and dropped chunk by c
 for the gradient; only for tokens that are trained.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -104,9 +105,11 @@ def _in_chunks(
     def skip(hidden, targets):
         return TokenScores(*(jnp.zeros(targets.shape, jnp.float32),) * 2)
 
+    # Around the condition: within it, every chunk would keep a head of its own for the gradient.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
     def score(part):
         hidden, targets, trained = part
-        return jax.lax.cond(trained.any(), jax.checkpoint(score_chunk), skip, hidden, targets)
+        return jax.lax.cond(trained.any(), score_chunk, skip, hidden, targets)
 
     scores = jax.lax.map(score, tuple(cut(y) for y in (hidden, targets, trained)))
     return TokenScores(*(jnp.moveaxis(s, 0, 1).reshape(rows, -1)[:, :tokens] for s in scores))

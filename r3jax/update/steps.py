@@ -40,7 +40,7 @@ class ForwardConfig:
     whether the vision tower learns."""
 
     temperature: float = 1.0
-    logit_chunk: int = 2048
+    logit_chunk: int = 1024
     train_vision: bool = False
 
 
