@@ -1,4 +1,7 @@
-"""What tokens see: the ways in which a layer's queries meet keys and values."""
+"""What tokens see: the ways in which a layer's queries meet keys and values.
+
+Each has `attend`, told which back-end of attention to use.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,6 +11,7 @@ import jax.numpy as jnp
 
 from r3jax.arrays import Array
 from r3jax.kernels import attention
+from r3jax.kernels.attention import Backend
 from r3jax.model.caches import KeyValues
 from r3jax.model.stream import Stream
 
@@ -20,13 +24,12 @@ class Grouped(NamedTuple):
     past_masks: Sequence[Array]
 
     def attend(
-        self, q: Array, k: Array, v: Array, past: Sequence[KeyValues]
+        self, q: Array, k: Array, v: Array, past: Sequence[KeyValues], backend: Backend
     ) -> tuple[Array, KeyValues]:
         """Attends; returns what comes out and the keys and values to keep, heads first."""
         k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)
-        return attention.attend_group(q, k, v, self.valid, _seen(past, self.past_masks)), KeyValues(
-            k, v
-        )
+        seen = _seen(past, self.past_masks)
+        return attention.attend_group(q, k, v, self.valid, seen, backend), KeyValues(k, v)
 
 
 class Stepped(NamedTuple):
@@ -37,9 +40,12 @@ class Stepped(NamedTuple):
     past_masks: Sequence[Array]
 
     def attend(
-        self, q: Array, k: Array, v: Array, past: Sequence[KeyValues]
+        self, q: Array, k: Array, v: Array, past: Sequence[KeyValues], backend: Backend
     ) -> tuple[Array, KeyValues]:
-        """Attends; returns what comes out and the first of the pasts with this step in it."""
+        """Attends; returns what comes out and the first of the pasts with this step in it.
+
+        A step is XLA's whatever the back-end (`attention.attend_past`).
+        """
         before, *older = past
         k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)
         steps = KeyValues(
@@ -56,17 +62,20 @@ class Packed(NamedTuple):
 
     stream: Stream
 
-    def attend(self, q: Array, k: Array, v: Array, past: Sequence) -> tuple[Array, None]:
+    def attend(
+        self, q: Array, k: Array, v: Array, past: Sequence, backend: Backend
+    ) -> tuple[Array, None]:
         """Attends within each group; nothing is kept."""
         (q1, q2), (k1, k2), (v1, v2) = (self.stream.spread(y) for y in (q, k, v))
         k1, v1 = (jnp.moveaxis(y, 2, 1) for y in (k1, v1))  # [B, K, P, H]
         k2, v2 = (jnp.moveaxis(y, 3, 1) for y in (k2, v2))  # [B, K, G, T, H]
         seen = self.stream.prompt_mask
         prompt = attention.attend_group(
-            q1[:, None], k1[:, :, None], v1[:, :, None], seen[:, None], ()
+            q1[:, None], k1[:, :, None], v1[:, :, None], seen[:, None], (), backend
         )
         before = attention.Past(k1, v1, seen)
-        suffix = attention.attend_group(q2, k2, v2, self.stream.suffix_mask, [before])
+        mask = self.stream.suffix_mask
+        suffix = attention.attend_group(q2, k2, v2, mask, [before], backend)
         return self.stream.gather(prompt[:, 0], suffix), None
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float, Int
+from r3jax.kernels.attention import Backend
 from r3jax.model import caches
 from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import ModelConfig
@@ -29,16 +30,19 @@ from r3jax.patches import UNIT, VisionBatch
 class Qwen25VL(nn.Module):
     """The model as a function of its parameters; `dtype` is that of computation.
 
-    `remat` is what the layers compute again for their gradient.
+    `remat` is what the layers compute again for their gradient, `backend` what computes attention
+    in both towers (of which `attention.default_backend` knows the platform's).
     """
 
     config: ModelConfig
     dtype: DTypeLike = jnp.float32
     remat: Remat = "dots"
+    backend: Backend = Backend.XLA
 
     def setup(self):
-        self.vision = VisionTower(self.config.vision, self.dtype, self.remat)
-        self.text = Decoder(self.config.text, self.config.tie_word_embeddings, self.remat)
+        config, how = self.config, (self.remat, self.backend)
+        self.vision = VisionTower(config.vision, self.dtype, *how)
+        self.text = Decoder(config.text, config.tie_word_embeddings, *how)
 
     def encode(self, images: VisionBatch) -> Float[Array, "F D"]:
         """Returns the features of all images as one flat table."""

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from r3jax.arrays import Array, Bool, Float, Int
+from r3jax.kernels.attention import Backend
 from r3jax.model import caches, rope
 from r3jax.model.caches import KeyValues, Prefix, SuffixCache
 from r3jax.model.config import TextConfig
@@ -25,6 +26,7 @@ class TextAttention(nn.Module):
     """Grouped-query attention over what `seen` lets each token see; biases on q, k, v."""
 
     config: TextConfig
+    backend: Backend
 
     @nn.compact
     def __call__(self, x, past, cos, sin, seen):
@@ -36,7 +38,7 @@ class TextAttention(nn.Module):
         q = rope.rotate(project("q", config.num_heads, HEADS), cos, sin)
         k = rope.rotate(project("k", config.num_kv_heads, KV_HEADS), cos, sin)
         v = project("v", config.num_kv_heads, KV_HEADS)
-        out, kv = seen.attend(q, k, v, past)
+        out, kv = seen.attend(q, k, v, past, self.backend)
         o = Linear((config.hidden_size,), (HEADS, HEAD, EMBED), inputs=2, name="o")
         return o(out), kv
 
@@ -45,11 +47,12 @@ class TextLayer(nn.Module):
     """Attention, then SwiGLU, each added to what came in. Scanned over layers."""
 
     config: TextConfig
+    backend: Backend
 
     @nn.compact
     def __call__(self, x, past, cos, sin, seen):
         eps = self.config.rms_norm_eps
-        attend = TextAttention(self.config, name="attention")
+        attend = TextAttention(self.config, self.backend, name="attention")
         out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), past, cos, sin, seen)
         x = x + out
         mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=False, name="mlp")
@@ -80,6 +83,7 @@ class Decoder(nn.Module):
     config: TextConfig
     tied: bool
     remat: Remat = "dots"
+    backend: Backend = Backend.XLA
 
     def setup(self):
         self.embed = Embedding(self.config)
@@ -90,7 +94,7 @@ class Decoder(nn.Module):
             in_axes=(0, *(nn.broadcast,) * 3),
             length=self.config.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
-        )(self.config)
+        )(self.config, self.backend)
         self.norm = RMSNorm(EMBED, self.config.rms_norm_eps)
         if not self.tied:
             self.head = Linear((self.config.vocab_size,), (EMBED, "vocab"))
@@ -138,7 +142,7 @@ class Decoder(nn.Module):
         yet.
         """
         seen = Stepped(number, [_filled(cache, start), prefix.mask])
-        layer = TextLayer(self.config, parent=None)
+        layer = TextLayer(self.config, self.backend, parent=None)
         rotary, done = self._rotary(positions, x.dtype), []
         for params, *pasts in zip(layers, steps, cache, prefix.layers, strict=True):
             x, kv = layer.apply({"params": params}, x, pasts, *rotary, seen)

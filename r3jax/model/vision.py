@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from r3jax.arrays import Array, Float
 from r3jax.kernels import attention
+from r3jax.kernels.attention import Backend
 from r3jax.model import rope
 from r3jax.model.config import VisionConfig
 from r3jax.model.layers import Linear, Remat, RMSNorm, SwiGLU, rematerialised
@@ -19,6 +20,7 @@ class VisionAttention(nn.Module):
     """Attention over windows, or over whole images where `full` is true."""
 
     config: VisionConfig
+    backend: Backend
 
     @nn.compact
     def __call__(self, x: Array, cos: Array, sin: Array, segment: Array, full: Array) -> Array:
@@ -29,11 +31,13 @@ class VisionAttention(nn.Module):
         q, k = (rope.rotate(y.astype(jnp.float32), cos, sin).astype(x.dtype) for y in (q, k))
 
         def over_windows(*arrays):
-            return attention.attend_segments(*(y.reshape(-1, *y.shape[2:]) for y in arrays))
+            rows = (y.reshape(-1, *y.shape[2:]) for y in arrays)
+            return attention.attend_segments(*rows, self.backend)
 
         def over_images(*arrays):
             R, W, U = segment.shape
-            return attention.attend_segments(*(y.reshape(R, W * U, *y.shape[3:]) for y in arrays))
+            rows = (y.reshape(R, W * U, *y.shape[3:]) for y in arrays)
+            return attention.attend_segments(*rows, self.backend)
 
         if segment.shape[1] == 1:  # one window a row: the two are the same
             out = over_windows(q, k, v, segment)
@@ -54,10 +58,11 @@ class VisionBlock(nn.Module):
     """Attention, then SwiGLU, each added to what came in. Scanned over depth."""
 
     config: VisionConfig
+    backend: Backend
 
     @nn.compact
     def __call__(self, x: Array, full: Array, cos: Array, sin: Array, segment: Array):
-        attend = VisionAttention(self.config, name="attention")
+        attend = VisionAttention(self.config, self.backend, name="attention")
         x = x + attend(RMSNorm(EMBED, name="norm1")(x), cos, sin, segment, full)
         mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=True, name="mlp")
         return x + mlp(RMSNorm(EMBED, name="norm2")(x)), None
@@ -86,6 +91,7 @@ class VisionTower(nn.Module):
     config: VisionConfig
     dtype: DTypeLike = jnp.float32
     remat: Remat = "dots"
+    backend: Backend = Backend.XLA
 
     @nn.compact
     def __call__(self, batch: VisionBatch) -> Float[Array, "F E"]:
@@ -101,6 +107,6 @@ class VisionTower(nn.Module):
             in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
             length=config.depth,
             metadata_params={nn.PARTITION_NAME: "layers"},
-        )(config, name="blocks")
+        )(config, self.backend, name="blocks")
         x, _ = blocks(x, full, jnp.cos(angles), jnp.sin(angles), batch.segment)
         return Merger(config, name="merger")(x)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from r3jax.checkpoint import hf
 from r3jax.data import chat, chat_file
 from r3jax.data.tokenizer import Tokenizer
+from r3jax.kernels import attention
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 from r3jax.model.layers import Remat
@@ -24,8 +25,16 @@ class Pretrained:
     tokenizer: Tokenizer
     form: chat.ChatFormat
 
-    def model(self, dtype=jnp.float32, remat: Remat = "dots") -> qwen.Qwen25VL:
-        return qwen.Qwen25VL(self.config, dtype, remat)
+    def model(
+        self,
+        dtype=jnp.float32,
+        remat: Remat = "dots",
+        backend: attention.Backend | None = None,
+    ) -> qwen.Qwen25VL:
+        """Returns the model to compute with; attention has the platform's back-end if none is
+        named."""
+        backend = backend or attention.default_backend(jax.default_backend(), dtype)
+        return qwen.Qwen25VL(self.config, dtype, remat, backend)
 
 
 def load(directory: str | Path, form: chat.ChatFormat | None = None) -> Pretrained:

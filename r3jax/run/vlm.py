@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from r3jax.checkpoint import hf
 from r3jax.data import chat, chat_file, images
 from r3jax.data.tokenizer import Tokenizer
+from r3jax.kernels import attention
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 from r3jax.records import Episode, Question
@@ -61,7 +62,8 @@ class VLM:
 
     @functools.cached_property
     def _model(self) -> qwen.Qwen25VL:
-        return qwen.Qwen25VL(self.config, jnp.dtype(self.dtype))
+        backend = attention.default_backend(jax.default_backend(), self.dtype)
+        return qwen.Qwen25VL(self.config, jnp.dtype(self.dtype), backend=backend)
 
     @functools.cached_property
     def _apply(self):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r3jax.kernels import attention
+from r3jax.kernels import attention, attention_xla
 
 
 def plain(q, k, v, mask):
@@ -35,7 +35,7 @@ def heads_first(x):
 def block(request):
     """How many queries have scores at the same time: nothing may depend on it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "BLOCK", request.param)
+        patch.setattr(attention_xla, "BLOCK", request.param)
         jax.clear_caches()
         yield
 
@@ -76,7 +76,7 @@ def test_attention_over_prefix_and_suffix_is_attention_over_both(shape, seen, se
 
 @pytest.mark.parametrize("few", [0, 8])
 def test_attention_to_pasts_alone_is_attention_to_what_their_masks_show(few, monkeypatch):
-    monkeypatch.setattr(attention, "FEW", few)  # by matrix products, and without
+    monkeypatch.setattr(attention_xla, "FEW", few)  # by matrix products, and without
     B, G, T, S, P, K, N = 2, 3, 1, 6, 5, 2, 4
     q = draw(0, B, G, T, N, H)
     own = draw(1, B, G, S, K, H), draw(2, B, G, S, K, H), np.arange(S) < draw(3, B, G, 1) * S + 2
