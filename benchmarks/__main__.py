@@ -5,23 +5,16 @@ import os
 import pathlib
 import platform
 
-from benchmarks import model, region, rollout, update
-
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "performance.md"
-INTRODUCTION = """# How fast r3jax is
-
-Remade by `make bench`. Both sides of a row do the same work with the same weights, each in a
-process of its own, taking turns. `benchmarks/` says what is done and how it is timed.
-"""
+from benchmarks import load, model, page, region, rollout, update
 
 
 def main() -> None:
     """Measures, prints each table as it comes, and writes the page."""
-    parts = [INTRODUCTION, f"{machine()}, {datetime.date.today()}.\n"]
-    for run in (model.run, rollout.run, update.run, region.run):
+    parts = [f"{machine()}, {datetime.date.today()}.\n"]
+    for run in (model.run, rollout.run, update.run, region.run, load.run):
         parts.append(run().markdown() + "\n")
         print(parts[-1], flush=True)
-    PAGE.write_text("\n".join(parts), "utf-8")
+    page.write_section(page.PAGE, "Beside its peers", "\n".join(parts))
 
 
 def machine() -> str:

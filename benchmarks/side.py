@@ -25,16 +25,23 @@ class Side:
     """A process whose work `function` of `module` sets up.
 
     `function(**arguments)` returns what it is (`about`: versions by name) and a mapping from names
-    to calls without arguments; `call(name)` runs one of them there and measures it.
+    to calls without arguments; `call(name)` runs one of them there and measures it. Only one that
+    `has_children` may start processes itself; they have to end when it does.
     """
 
     def __init__(
-        self, module: str, function: str, arguments: Mapping, environment: Mapping = KEEP_MEMORY
+        self,
+        module: str,
+        function: str,
+        arguments: Mapping,
+        environment: Mapping = KEEP_MEMORY,
+        has_children: bool = False,
     ):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         target = (theirs, module, function, dict(arguments))
-        self._process = context.Process(target=_serve, args=target, daemon=True)
+        daemon = not has_children
+        self._process = context.Process(target=_serve, args=target, daemon=daemon)
         before = dict(os.environ)
         os.environ.update(environment)  # read by the C library when the process starts
         try:
