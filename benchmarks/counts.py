@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from r3jax import patches
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
 
+LOGIT_CHUNK = 2048  # tokens that have logits at the same time: `ForwardConfig`'s default
+
 Grid = tuple[int, int]
 """Rows and columns of an image in tokens."""
 
@@ -92,10 +94,12 @@ def update_bytes(text: TextConfig, weights: int, tokens: int, itemsize: int, rem
     """About what an update holds at its fullest, for a choice of what fits.
 
     `weights` of the decoder are there four times, with two moments and the gradient, of `itemsize`
-    bytes; what layers keep for their gradient ("dots" or "full") is bf16.
+    bytes; what layers keep for their gradient ("dots" or "full") is bf16. For 3B, all of it
+    float32, XLA itself counts within a tenth of this.
     """
     D, F = text.hidden_size, text.intermediate_size
     products = (2 * text.num_heads + 2 * text.num_kv_heads) * text.head_dim + 2 * D + 2 * F
     kept = text.num_layers * (D + (products if remat == "dots" else 0))
     # A layer at work holds some of its products and their gradients in float32.
-    return 4 * itemsize * weights + 2 * tokens * kept + 4 * tokens * products
+    logits = 3 * 4 * LOGIT_CHUNK * text.vocab_size
+    return 4 * itemsize * weights + 2 * tokens * kept + 4 * tokens * products + logits
