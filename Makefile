@@ -6,7 +6,8 @@
 #   make test-pillow        the tests of pixels, under every major version of Pillow
 #   make bench              r3jax beside its peers; writes docs/performance.md
 #
-# PYTHON chooses the interpreter; with another version .venv is made anew.
+# PYTHON chooses the interpreter; with another version .venv is made anew. OPTIONS are pytest's, as in
+# make test OPTIONS='-m "not slow"'.
 PYTHON ?= python3.11
 
 VENV := .venv
@@ -29,7 +30,7 @@ look-again-base: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again_base.py --workdir=runs/look_again_base
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile \
+	$(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile \
 		--cov=r3jax --cov-report=term --cov-fail-under=90
 
 test-pillow: $(TEST)
