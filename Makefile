@@ -6,8 +6,8 @@
 #   make test-pillow        the tests of pixels, under every major version of Pillow
 #   make bench              r3jax beside its peers; writes docs/performance.md
 #
-# PYTHON chooses the interpreter; with another version .venv is made anew. OPTIONS are pytest's, as in
-# make test OPTIONS='-m "not slow"'.
+# PYTHON chooses the interpreter; with another version .venv is made anew.
+# OPTIONS are more options of pytest's: make test OPTIONS='-m "not slow"'.
 PYTHON ?= python3.11
 
 VENV := .venv

@@ -1,7 +1,7 @@
 """r3jax at released sizes on one GPU or TPU core, with random bf16 weights, beside its peaks.
 
     python -m benchmarks.accelerator [--size=3b|7b|mini] [--output=docs/performance.md]
-    python -m benchmarks.accelerator --size=mini --dtype=float32 --flops=1e11 --bandwidth=2e10
+    python -m benchmarks.accelerator --size=mini --dtype=float32 --flops=2e11 --bandwidth=2e10
 
 The second line is for a CPU. The work is that of `script`: prompts of 322 tokens with an image of
 448x448, 40 rows of 96 sampled tokens, an update on the episodes, and the 64 looks at 1920x1080 of
@@ -37,7 +37,8 @@ from r3jax.model.config import SIZES, ModelConfig
 GRIDS = [(mini.IMAGE_SIDE // patches.FACTOR,) * 2] * mini.QUESTIONS
 ROWS = mini.QUESTIONS * script.EPISODES
 PREFIX = mini.PROMPT_TOKENS - 1  # the last token starts the suffix
-NEEDS_S = {"prefill": 60, "decode": 70, "looks": 20, "update": 110}  # with its compilation, about
+# Seconds of a part with its compilation: guesses, since no accelerator has run it yet.
+NEEDS_S = {"prefill": 60, "decode": 70, "looks": 20, "update": 110}
 STATES = {"float32": 4, "bfloat16": 2}
 UPDATES = (  # dtype of weights and moments, what layers keep, questions: the first that fits
     ("float32", "dots", 8),

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from r3jax import patches
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
-
-LOGIT_CHUNK = 2048  # tokens that have logits at the same time: `ForwardConfig`'s default
+from r3jax.update.steps import ForwardConfig
 
 Grid = tuple[int, int]
 """Rows and columns of an image in tokens."""
@@ -101,5 +100,5 @@ def update_bytes(text: TextConfig, weights: int, tokens: int, itemsize: int, rem
     products = (2 * text.num_heads + 2 * text.num_kv_heads) * text.head_dim + 2 * D + 2 * F
     kept = text.num_layers * (D + (products if remat == "dots" else 0))
     # A layer at work holds some of its products and their gradients in float32.
-    logits = 3 * 4 * LOGIT_CHUNK * text.vocab_size
+    logits = 3 * 4 * ForwardConfig().logit_chunk * text.vocab_size
     return 4 * itemsize * weights + 2 * tokens * kept + 4 * tokens * products + logits

@@ -1,7 +1,7 @@
 """Where the time of a training step goes: named phases that share it out, nothing left over.
 
     with span(Phase.DECODE) as done:
-        state = done(run.decode(params, prefix, state, keys))
+        state = done(run.decode(policy, state, until))
 
 Unless a `Recorder` listens, a span does nothing and `done` returns what it is given: JAX runs ahead
 of Python as always. While one does, `done` waits for the device, so that its work is counted where

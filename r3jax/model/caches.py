@@ -37,19 +37,17 @@ class Prefix(NamedTuple):
 def empty_cache(config: TextConfig, groups: int, episodes: int, slots: int, dtype) -> SuffixCache:
     """Returns a cache of zeros for `groups` x `episodes` rows."""
     shape = (groups, config.num_kv_heads, episodes, slots, config.head_dim)
-    return tuple(
-        KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-        for _ in range(config.num_layers)
-    )
+    return _zeros(config.num_layers, shape, dtype)
 
 
 def empty_prefix(config: TextConfig, groups: int, tokens: int, dtype) -> tuple[KeyValues, ...]:
     """Returns zeros for the prompts of `groups`, by layer."""
     shape = (groups, config.num_kv_heads, tokens, config.head_dim)
-    return tuple(
-        KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-        for _ in range(config.num_layers)
-    )
+    return _zeros(config.num_layers, shape, dtype)
+
+
+def _zeros(layers: int, shape: tuple[int, ...], dtype) -> tuple[KeyValues, ...]:
+    return tuple(KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(layers))
 
 
 def stack(layers: tuple[KeyValues, ...]) -> KeyValues:

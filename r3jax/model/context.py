@@ -29,7 +29,8 @@ class Grouped(NamedTuple):
         """Attends; returns what comes out and the keys and values to keep, heads first."""
         k, v = jnp.moveaxis(k, 3, 1), jnp.moveaxis(v, 3, 1)
         seen = _seen(past, self.past_masks)
-        return attention.attend_group(q, k, v, self.valid, seen, backend), KeyValues(k, v)
+        out = attention.attend_group(q, k, v, self.valid, seen, backend)
+        return out, KeyValues(k, v)
 
 
 class Stepped(NamedTuple):

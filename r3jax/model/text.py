@@ -5,7 +5,6 @@ what came before go in, those of the new tokens come out. The update runs packed
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -128,7 +127,7 @@ class Decoder(nn.Module):
         self,
         x: Float[Array, "B G 1 D"],
         positions: Int[Array, "3 B G 1"],
-        layers: Sequence[Any],
+        layers: Sequence[dict],
         prefix: Prefix,
         cache: SuffixCache,
         start: Int[Array, "B G"],

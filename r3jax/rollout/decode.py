@@ -52,8 +52,6 @@ def decode(
     """
     B, G = state.status.shape
     room = state.tokens.shape[-1] - spare
-    rules = budget, stop_table, end_tokens
-    variables = {"params": policy.params}
     last_step = state.steps + jnp.minimum(until.steps, FOREVER - state.steps)
 
     def can_go_on(state: DecodeState) -> Array:
@@ -72,20 +70,12 @@ def decode(
 
         def step(carry):
             number, recent, state = carry
-            last = state.length - 1
-            x = model.apply(variables, at(state.tokens, last)[..., None], method="embed")
-            where = at(state.positions, last)[..., None]
-            hidden, recent = model.apply(
-                variables,
-                *(x, where, policy.layers, state.prefix, state.cache, start, recent, number),
-                method="step",
-            )
-            logits = model.apply(variables, hidden[:, :, 0], method="logits")
+            logits, recent = _next_logits(model, policy, state, start, recent, number)
             now = jax.vmap(jax.vmap(jax.random.fold_in))(state.keys, state.length)
             flat = logits.reshape(B * G, -1)
             sampled = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
-            state = _take(state, *(y.reshape(B, G) for y in sampled), *rules)
-            return number + 1, recent, state
+            token, logp = (y.reshape(B, G) for y in sampled)
+            return number + 1, recent, _take(state, token, logp, budget, stop_table, end_tokens)
 
         def goes_on(carry):
             number, _, state = carry
@@ -95,6 +85,24 @@ def decode(
         return state._replace(cache=caches.append(state.cache, recent, start))
 
     return jax.lax.while_loop(can_go_on, burst, state)
+
+
+def _next_logits(
+    model: Qwen25VL,
+    policy: Policy,
+    state: DecodeState,
+    start: Array,
+    recent: caches.SuffixCache,
+    number: Array,
+) -> tuple[Array, caches.SuffixCache]:
+    """Feeds each row's last token, the `number`-th of a burst from slot `start` [B, G] on: logits
+    [B, G, V], and the burst's keys and values with the token's."""
+    variables, last = {"params": policy.params}, state.length - 1
+    x = model.apply(variables, at(state.tokens, last)[..., None], method="embed")
+    where = at(state.positions, last)[..., None]
+    seen = (policy.layers, state.prefix, state.cache, start, recent, number)
+    hidden, recent = model.apply(variables, x, where, *seen, method="step")
+    return model.apply(variables, hidden[:, :, 0], method="logits"), recent
 
 
 def _take(

@@ -142,22 +142,22 @@ def stream(
 
     Keys fold in the number: the same question of the same step gives the same episodes whatever is
     decoded beside it. Questions are taken a few at a time, shortly before they come in.
-    `tally` is added to at the end.
+    `tally` counts along and is complete at the end.
     """
     config, run = engine.config, engine.programs
+    tally = Tally() if tally is None else tally
+    tally.rows = config.questions * config.episodes
+    patience = config.patience * tally.rows
     built = seats.build(engine, questions, first)
     at_once = list(itertools.islice(built, config.questions // config.arriving))
     if not at_once:
         return
-    taken: dict[int, seats.Seat] = {}
+    queue, taken = seats.Queue(built), {}
     state = run.start(max(one.prompt_tokens for one in at_once))
     for number, one in enumerate(at_once):
         groups = range(number * config.arriving, (number + 1) * config.arriving)
-        state, new = seats.admit(engine, params, state, one, groups, seed, step)
-        taken |= new
-    policy, sampled = run.policy(params), 0
-    patience = config.patience * config.questions * config.episodes
-    queue = seats.Queue(built)
+        state = seats.admit(engine, params, state, one, groups, taken, seed, step)
+    policy = run.policy(params)
     while taken:
         wanted = FOREVER if queue.ended else config.arriving
         with span(Phase.DECODE) as done:
@@ -168,19 +168,13 @@ def stream(
         state = _with_room(engine, state, snapshot)
         if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
             state = _serve(engine, params, policy, state, snapshot, taken)
-        finished = [group for group in snapshot.finished if group in taken]
-        at_rest = not snapshot.decodes and not snapshot.waiting
-        while len(finished) >= config.arriving or (finished and at_rest):
-            leaving, finished = finished[: config.arriving], finished[config.arriving :]
+        for leaving in seats.due(snapshot, taken, config.arriving):
             for number, group in seats.leave(engine, state, taken, leaving):
-                sampled += sum(int((e.source == Source.SAMPLED).sum()) for e in group.episodes)
+                tally.tokens += sum(int((e.source == Source.SAMPLED).sum()) for e in group.episodes)
                 yield number, group
             if following := queue.take():
-                state, new = seats.admit(engine, params, state, following, leaving, seed, step)
-                taken |= new
-    if tally is not None:
-        tally.steps += int(state.steps)
-        tally.rows, tally.tokens = config.questions * config.episodes, tally.tokens + sampled
+                state = seats.admit(engine, params, state, following, leaving, taken, seed, step)
+    tally.steps += int(state.steps)
 
 
 def _serve(

@@ -5,7 +5,7 @@ Everything but `admit` and `leave` is on the host, and can be done while the dev
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -108,9 +108,10 @@ def admit(
     state: DecodeState,
     built: Built,
     groups: Sequence[int],
+    taken: dict[int, Seat],
     seed: int,
     step: int,
-) -> tuple[DecodeState, dict[int, Seat]]:
+) -> DecodeState:
     """Encodes and prefills questions and gives them these groups, as many or more of them."""
     run, config = engine.programs, engine.config
     width = state.prefix.mask.shape[1]
@@ -134,7 +135,8 @@ def admit(
         )
         state = done(run.admit(state, arrivals))
     table = np.asarray(features) if engine.keep_features else None
-    return state, dict(zip(groups, _seats(engine, built, table)))
+    taken.update(zip(groups, _seats(engine, built, table)))
+    return state
 
 
 def _seats(engine: "Engine", built: Built, table: np.ndarray | None) -> Iterator[Seat]:
@@ -146,8 +148,19 @@ def _seats(engine: "Engine", built: Built, table: np.ndarray | None) -> Iterator
         yield Seat(number, question, prompt, rows)
 
 
+def due(snapshot: serve.Snapshot, taken: Mapping[int, Seat], together: int) -> list[list[int]]:
+    """The groups that are to leave, as many at a time as come in together.
+
+    Fewer leave only where no row has anything more to do.
+    """
+    finished = [group for group in snapshot.finished if group in taken]
+    parts = [finished[begin : begin + together] for begin in range(0, len(finished), together)]
+    at_rest = not snapshot.decodes and not snapshot.waiting
+    return [part for part in parts if at_rest or len(part) == together]
+
+
 def leave(
-    engine: "Engine", state: DecodeState, seats: dict[int, Seat], groups: Sequence[int]
+    engine: "Engine", state: DecodeState, taken: dict[int, Seat], groups: Sequence[int]
 ) -> Iterator[tuple[int, Group]]:
     """Takes finished groups out of their seats; yields the number of each question and its record.
 
@@ -156,7 +169,7 @@ def leave(
     padded = np.resize(np.array(groups, np.int32), engine.config.arriving)
     written = jax.device_get(engine.programs.written(state, padded))
     for at, group in enumerate(groups):
-        seat = seats.pop(group)
+        seat = taken.pop(group)
         episodes = tuple(_episode(engine, written, (at, g), row) for g, row in enumerate(seat.rows))
         yield seat.number, Group(seat.question, seat.prompt, episodes)
 

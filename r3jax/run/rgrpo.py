@@ -110,7 +110,8 @@ def run(
     )
     rows = sources.read_rl(config.data)
     shown = [row.image for row in rows]
-    warm.check_images(config.buckets, start.form, config.rollout, shown)
+    together = config.rollout.arriving if frozen else config.rollout.questions
+    warm.check_images(config.buckets, start.form, together, shown)
     if not frozen:
         warm.check_crops(config.buckets, start.form, config.rollout)
     iterator = _questions(config, start, rows)

@@ -25,13 +25,13 @@ from r3jax.update.steps import UpdateBatch
 
 
 def check_images(
-    shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig, shown: Iterable[ImageSource]
+    shapes: Buckets, form: chat.ChatFormat, questions: int, shown: Iterable[ImageSource]
 ) -> None:
-    """Raises ValueError where the images of a batch of questions would fit no bucket.
+    """Raises ValueError where the images of so many questions, encoded together, fit no bucket.
 
     The worst batch shows the largest images of `shown` (equal ones are stored once).
     """
-    largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)[: rollout.questions]
+    largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)[:questions]
     windows, slots = [w for w, _ in largest], max((s for _, s in largest), default=0)
     _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
 
