@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from r3jax import patches
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
-from r3jax.update.steps import ForwardConfig
+from r3jax.update.losses import ForwardConfig
 
 Grid = tuple[int, int]
 """Rows and columns of an image in tokens."""

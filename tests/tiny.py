@@ -16,8 +16,8 @@ from r3jax.data import chat, frames, looks, tokenizer, traces
 from r3jax.model import config, qwen
 from r3jax.records import Episode, LookOutcome, Prompt, Question
 from r3jax.rollout import engine, programs, sampling
+from r3jax.update import losses, state, steps
 from r3jax.update import pack as update_pack
-from r3jax.update import state, steps
 
 VOCAB = 512  # more rows than the tokenizer has ids
 NAMES = ("black cross", "sign H", "bar on the left", "line B", "pink diamond", "cup", "red dot")
@@ -134,7 +134,7 @@ def teach(one: traces.Trace) -> tuple[Prompt, Episode]:
     return prompt, traces.build_teacher_episode(one, prompt, frame, tk(), FORM)
 
 
-def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> steps.UpdateBatch:
+def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> losses.UpdateBatch:
     """Prompts [B] and episodes [B][G] as the update takes them."""
     shape = (len(prompts), len(episodes[0]))
     advantage = np.zeros(shape, np.float32) if advantage is None else np.float32(advantage)
@@ -157,8 +157,9 @@ def looking_params(num_steps: int = 30) -> dict:
     taught = [teach(one) for one in taught_traces()]
     batch = pack([p for p, _ in taught], [[e] for _, e in taught])
     optimizer = state.make_optimizer(state.OptimizerConfig(learning_rate=6e-3), params())
-    step = jax.jit(functools.partial(steps.sft_step, model(), steps.ForwardConfig(), optimizer))
+    loss = functools.partial(losses.sft_loss, model(), losses.ForwardConfig())
+    step = jax.jit(functools.partial(steps.step, loss, optimizer))
     current = state.init_state(params(), optimizer)
     for _ in range(num_steps):
-        current, _ = step(current, batch, allowed())
+        current, *_ = step(current, batch, allowed())
     return current.params

@@ -22,7 +22,7 @@ from r3jax.model.layers import Remat
 from r3jax.rollout import crops, programs, sampling
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.state import Arrivals
-from r3jax.update import pack, steps
+from r3jax.update import losses, pack, steps
 from r3jax.update.state import TrainState, init_state, make_optimizer
 
 
@@ -115,9 +115,9 @@ def update(model: qwen.Qwen25VL, params: dict, state_dtype, questions: int) -> W
     )
     params = jax.tree.map(lambda leaf: _recast(leaf, state_dtype), params)
     optimizer = make_optimizer(episodes_of.OPTIMIZER, params)
-    config = steps.ForwardConfig(), steps.RgrpoConfig()
-    step = functools.partial(steps.rgrpo_step, model, *config, optimizer)
-    run = jax.jit(step, donate_argnums=0)
+    how = losses.ForwardConfig(), losses.RgrpoConfig()
+    loss = functools.partial(losses.rgrpo_loss, model, *how)
+    run = jax.jit(functools.partial(steps.step, loss, optimizer), donate_argnums=0)
     allowed = jnp.ones(model.config.text.vocab_size, bool)
     batch, held = jax.device_put(batch), [init_state(params, optimizer)]
 

@@ -9,7 +9,7 @@ from benchmarks import load, mini
 from r3jax import host
 from r3jax.data import pipelines, sources, tokenizer
 from r3jax.update import pack
-from r3jax.update.steps import UpdateBatch
+from r3jax.update.losses import UpdateBatch
 
 
 class Epoch(pipelines.BatchPlan):

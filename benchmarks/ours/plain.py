@@ -16,7 +16,7 @@ from r3jax.rollout import programs, sampling
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.state import Arrivals
 from r3jax.run import pretrained
-from r3jax.update import pack, steps
+from r3jax.update import losses, objective, pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
 
 SIDE = mini.IMAGE_SIDE // patches.FACTOR  # of an image, in tokens
@@ -93,8 +93,9 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
 def train_text(net, params) -> Callable[[], None]:
     """A step of SFT on words alone; the parameters stay float32, computing is in net's dtype."""
     optimizer = make_optimizer(OptimizerConfig(1e-4, weight_decay=0.1), params)
-    forward = steps.ForwardConfig(logit_chunk=model.TRAINED[0] * model.TRAINED[1])
-    step = jax.jit(functools.partial(steps.sft_step, net, forward, optimizer), donate_argnums=0)
+    forward = losses.ForwardConfig(logit_chunk=model.TRAINED[0] * model.TRAINED[1])
+    loss = functools.partial(losses.sft_loss, net, forward)
+    step = jax.jit(functools.partial(steps.step, loss, optimizer), donate_argnums=0)
     allowed = np.ones(net.config.text.vocab_size, bool)
     batch = jax.device_put(text_batch(mini.words(*model.TRAINED, seed=1)))
     held = [init_state(jax.tree.map(jnp.array, params), optimizer)]
@@ -106,7 +107,7 @@ def train_text(net, params) -> Callable[[], None]:
     return work
 
 
-def text_batch(words: np.ndarray) -> steps.UpdateBatch:
+def text_batch(words: np.ndarray) -> losses.UpdateBatch:
     """Sequences of words [B, T], each after a prompt of one word."""
     B, T = words.shape
     prompt, suffix = batches.empty_prompts(B, 1), batches.empty_suffixes(B, 1, T)
@@ -117,4 +118,5 @@ def text_batch(words: np.ndarray) -> steps.UpdateBatch:
     nothing = batches.empty_images(ImageBucket(1, 1, patches.UNIT))
     stream = pack.pack_stream(prompt, suffix, BUCKETS)
     advantage, counted = np.ones((B, 1), np.float32), np.ones((B, 1), bool)
-    return steps.UpdateBatch(prompt, suffix, stream, (nothing,), advantage, counted)
+    totals = objective.totals(suffix.trained)
+    return losses.UpdateBatch(prompt, suffix, stream, (nothing,), advantage, counted, totals)

@@ -13,7 +13,7 @@ from benchmarks.ours import loop, plain
 from r3jax import batches, host, patches, positions
 from r3jax.records import Episode, Look, LookOutcome, Prompt, Source, Stop
 from r3jax.run import pretrained
-from r3jax.update import pack, steps
+from r3jax.update import losses, pack, steps
 from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
 
 CROP_GRID = (script.CROP_SIDE // patches.FACTOR,) * 2
@@ -79,10 +79,9 @@ def rgrpo(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], dict
     start = pretrained.load(directory)
     net = start.model(dtype=jnp.dtype(dtype))
     optimizer = make_optimizer(OPTIMIZER, start.params)
-    step = functools.partial(
-        steps.rgrpo_step, net, steps.ForwardConfig(), steps.RgrpoConfig(), optimizer
-    )
-    run = jax.jit(step, donate_argnums=0)
+    how = losses.ForwardConfig(), losses.RgrpoConfig()
+    loss = functools.partial(losses.rgrpo_loss, net, *how)
+    run = jax.jit(functools.partial(steps.step, loss, optimizer), donate_argnums=0)
     allowed = np.ones(net.config.text.vocab_size, bool)
     asked = prompts(net, start.params)
     written = episodes(net, start.params, asked)

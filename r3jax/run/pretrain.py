@@ -14,7 +14,6 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
@@ -24,9 +23,9 @@ from r3jax.records import LookOutcome
 from r3jax.rollout import programs
 from r3jax.run import newborn, pretrained
 from r3jax.run.session import CheckpointConfig, Session
-from r3jax.update import dense, pack, steps
+from r3jax.update import dense, losses, pack
 from r3jax.update import pretrain as update
-from r3jax.update.state import OptimizerConfig, init_state, make_optimizer
+from r3jax.update.state import Optimizer, OptimizerConfig, init_state, make_optimizer
 
 SHOWN = {
     "loss": "loss",
@@ -161,7 +160,7 @@ def _texts(samples: Sequence[generate.places.Sample]) -> list[str]:
     return texts
 
 
-def _optimizer(config: PretrainConfig, stage: Stage, params) -> optax.GradientTransformation:
+def _optimizer(config: PretrainConfig, stage: Stage, params) -> Optimizer:
     """Moments of a part that did not learn would be near zero, and its first updates huge."""
     over = dataclasses.replace(
         config.optimizer,
@@ -172,8 +171,8 @@ def _optimizer(config: PretrainConfig, stage: Stage, params) -> optax.GradientTr
     return make_optimizer(over, params)
 
 
-def _forward(config: PretrainConfig, vision: bool) -> steps.ForwardConfig:
-    return steps.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=vision)
+def _forward(config: PretrainConfig, vision: bool) -> losses.ForwardConfig:
+    return losses.ForwardConfig(logit_chunk=config.logit_chunk, train_vision=vision)
 
 
 def _stage(stages: Sequence[Stage], step: int) -> tuple[int, int]:
@@ -213,7 +212,7 @@ def _pack(
     return update.PretrainBatch(batch, labels, named, *parts[2:])
 
 
-def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> dict:
+def _place_labels(batch: losses.UpdateBatch, taught: Sequence[lessons.Lesson]) -> dict:
     """Puts the labels of each image's tokens where its features are in the table."""
     rows, windows, slots = batch.shown[0].segment.shape
     size = rows * windows * slots // 4
@@ -225,7 +224,7 @@ def _place_labels(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) ->
     return labels
 
 
-def _place_named(batch: steps.UpdateBatch, taught: Sequence[lessons.Lesson]) -> np.ndarray:
+def _place_named(batch: losses.UpdateBatch, taught: Sequence[lessons.Lesson]) -> np.ndarray:
     """Puts the words that name each image's tokens where its features are in the table."""
     rows, windows, slots = batch.shown[0].segment.shape
     words = len(lessons.WORDS)

@@ -1,6 +1,6 @@
 """R-GRPO: group-relative policy optimisation over episodes that look again.
 
-    questions -> collect -> score -> pack -> rgrpo_step -> metrics, checkpoint, report, export
+    questions -> collect -> score -> pack -> update -> metrics, checkpoint, report, export
 
 Departures from the published VLM-R3 code: the table in README.md.
 """
@@ -27,8 +27,9 @@ from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
 from r3jax.rollout import engine, programs
 from r3jax.run import origins, pages, pretrained, warm
+from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
-from r3jax.update import pack, steps
+from r3jax.update import losses, pack
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
 
 SHOWN = {
@@ -43,10 +44,11 @@ SHOWN = {
 class RgrpoRunConfig:
     """R-GRPO of the model directory `model` on the questions of `data`, named as in `sources`.
 
-    `updates` is how many steps of the optimizer a rollout is used for. `refill` is how many more
-    rollouts may be made in a step to replace groups whose rewards are all equal. Questions of a
-    batch have the same value of the tag `group_by_tag`, if it is given: episodes that are about as
-    long as each other decode and pad better together.
+    `updates` is how many steps of the optimizer a rollout is used for. Each computes on
+    `micro_batch` groups at a time (0: all), for less memory; what it learns is the same. `refill`
+    is how many more rollouts may be made to replace groups whose rewards are all equal. Questions
+    of a batch have the same value of the tag `group_by_tag`, if it is given: episodes about as long
+    as each other decode and pad better together.
 
     Raises: ValueError for a number that is too small.
     """
@@ -59,9 +61,10 @@ class RgrpoRunConfig:
     steps: int
     seed: int = 0
     reward: terms.RewardConfig = terms.RewardConfig()
-    loss: steps.RgrpoConfig = steps.RgrpoConfig()
+    loss: losses.RgrpoConfig = losses.RgrpoConfig()
     scale_by_std: bool = True
     updates: int = 1
+    micro_batch: int = 0
     refill: int = 0
     group_by_tag: str = ""
     logit_chunk: int = 1024
@@ -75,16 +78,20 @@ class RgrpoRunConfig:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be at least {value}, found {getattr(self, name)}")
+        pack.check_micro_batch(self.micro_batch, self.rollout.questions, "rollout.questions")
+
+    @property
+    def together(self) -> int:
+        """How many groups an update computes on at a time."""
+        return self.micro_batch or self.rollout.questions
 
 
 @dataclasses.dataclass(frozen=True)
-class Learner:
-    """The jitted programs of the update.
+class Policy:
+    """What the update runs: `learner` changes the policy, `score` scores a batch under `reference`,
+    frozen weights; both are None where there is no KL."""
 
-    `score` scores a batch under `reference`, frozen weights; both are None where there is no KL.
-    """
-
-    update: Callable
+    learner: Learner
     score: Callable | None
     reference: Any
     allowed: jax.Array
@@ -103,30 +110,30 @@ def run(
     """
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
-    learner, state = _make_learner(config, start)
+    policy, state = _make_policy(config, start)
     frozen = is_frozen(config.optimizer, "vision")
     eng = engine.make_engine(
         start.model(), start.tokenizer, start.form, config.buckets, config.rollout, frozen
     )
     rows = sources.read_rl(config.data)
     shown = [row.image for row in rows]
-    together = config.rollout.arriving if frozen else config.rollout.questions
-    warm.check_images(config.buckets, start.form, together, shown)
+    encoded = config.rollout.arriving if frozen else max(config.rollout.arriving, config.together)
+    warm.check_images(config.buckets, start.form, encoded, shown)
     if not frozen:
-        warm.check_crops(config.buckets, start.form, config.rollout)
+        warm.check_crops(config.buckets, start.form, config.together * config.rollout.episodes)
     iterator = _questions(config, start, rows)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
         watch = remember(config.alarms, run.workdir)
-        _compile(config, eng, learner, state)
+        _compile(config, eng, policy, state)
         for step in run.steps():
             began = time.monotonic()
             tally = engine.Tally()
             first, scored = _rollout(config, eng, state.params, iterator, step, extra_terms, tally)
             rolled = time.monotonic()
-            state, numbers = _update(config, learner, state, scored, start)
+            state, numbers = _update(config, policy, state, scored, start)
             summary = summarise(first, scored)
             messages = watch.check(step, summary)
             numbers = {**summary, **watch.numbers(step), **numbers}
@@ -155,40 +162,41 @@ def _questions(config: RgrpoRunConfig, start, rows: Sequence[vlir.RlRow]) -> gra
     return pipelines.stream(plan, lambda i: traces.load_question(rows[i], bounds))
 
 
-def _make_learner(config: RgrpoRunConfig, start: pretrained.Pretrained):
+def _make_policy(config: RgrpoRunConfig, start: pretrained.Pretrained):
     model = start.model(remat=config.remat)
     optimizer = make_optimizer(config.optimizer, start.params)
-    forward = steps.ForwardConfig(
+    forward = losses.ForwardConfig(
         temperature=config.rollout.sampling.logp_temperature,
         logit_chunk=config.logit_chunk,
         train_vision=not is_frozen(config.optimizer, "vision"),
     )
-    update = functools.partial(steps.rgrpo_step, model, forward, config.loss, optimizer)
+    loss = functools.partial(losses.rgrpo_loss, model, forward, config.loss)
     score = reference = None
     if config.loss.kl_coefficient:
         # A copy: the policy's own arrays are given away to the first update.
         reference = jax.tree.map(jnp.copy, start.params)
-        score = jax.jit(functools.partial(steps.score, model, forward))
+        score = jax.jit(functools.partial(losses.score, model, forward))
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    learner = Learner(jax.jit(update, donate_argnums=0), score, reference, allowed)
-    return learner, init_state(start.params, optimizer)
+    policy = Policy(Learner(loss, optimizer), score, reference, allowed)
+    return policy, init_state(start.params, optimizer)
 
 
-def _compile(config: RgrpoRunConfig, eng: engine.Engine, learner: Learner, state) -> None:
+def _compile(config: RgrpoRunConfig, eng: engine.Engine, policy: Policy, state) -> None:
     """Compiles all programs for all buckets: which ones a step needs, its episodes decide."""
     warm.compile_rollout(eng, state.params)
-    allowed, rollout = learner.allowed, config.rollout
-    kept = None
+    kept, together = None, config.together
     if eng.keep_features:
         kept = jax.ShapeDtypeStruct((eng.model.config.text.hidden_size,), eng.model.dtype)
-    for batch in warm.empty_updates(config.buckets, rollout.questions, rollout.episodes, kept):
+    shapes = []
+    for batch in warm.empty_updates(config.buckets, together, config.rollout.episodes, kept):
         logp = jax.ShapeDtypeStruct(batch.suffix.targets.shape, np.float32)
         reference = None
-        if learner.score is not None:
-            warm.compile_for(learner.score, learner.reference, batch, allowed)
+        if policy.score is not None:
+            warm.compile_for(policy.score, policy.reference, batch, policy.allowed)
             reference = logp
         for old in (None, logp)[: config.updates]:
-            warm.compile_for(learner.update, state, batch, old, reference, allowed)
+            shapes.append((batch, old, reference, policy.allowed))
+    policy.learner.compile(state, config.rollout.questions // together, shapes)
 
 
 def _rollout(config, eng, params, iterator, step, extra_terms, tally):
@@ -239,20 +247,23 @@ def remember(config: AlarmConfig, workdir: Path) -> Alarms:
     return watch
 
 
-def _update(config, learner: Learner, state, scored, start):
+def _update(config, policy: Policy, state, scored, start):
     with span(Phase.DATA):
-        batch = pack.pack_scored(
-            scored, config.buckets, start.tokenizer.ids.image_pad, config.scale_by_std
+        dealt = pack.deal(scored, config.micro_batch, pack.longest)
+        image_pad = start.tokenizer.ids.image_pad
+        batches = pack.as_one_step(
+            [pack.pack_scored(s, config.buckets, image_pad, config.scale_by_std) for s in dealt]
         )
-    reference = old = None
-    if learner.score is not None:
+    reference = old = [None] * len(batches)
+    if policy.score is not None:
         with span(Phase.LOG_PROBS) as done:
-            reference = done(learner.score(learner.reference, batch, learner.allowed).logp)
-    for _ in range(config.updates):
-        with span(Phase.UPDATE) as done:
-            state, numbers, old = done(
-                learner.update(state, batch, old, reference, learner.allowed)
+            reference = done(
+                [policy.score(policy.reference, one, policy.allowed).logp for one in batches]
             )
+    for _ in range(config.updates):
+        parts = [(*part, policy.allowed) for part in zip(batches, old, reference, strict=True)]
+        with span(Phase.UPDATE) as done:
+            state, numbers, old = done(policy.learner.update(state, parts))
     return state, jax.device_get(numbers)
 
 

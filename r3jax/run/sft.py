@@ -1,6 +1,6 @@
 """Supervised fine-tuning on interleaved traces: the cold start of VLM-R3, and its control runs.
 
-rows -> teacher episodes -> packed batch -> sft_step -> metrics, checkpoint, export
+rows -> teacher episodes -> packed batch -> update -> metrics, checkpoint, export
 """
 
 import dataclasses
@@ -21,8 +21,9 @@ from r3jax.model.layers import Remat
 from r3jax.phases import Phase, span
 from r3jax.rollout import programs, serve
 from r3jax.run import origins, pages, pretrained, warm
+from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
-from r3jax.update import pack, steps
+from r3jax.update import losses, pack
 from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
 
 SHOWN = {"loss": "loss", "valid_loss": "held-out", "tokens_per_s": "tok/s"}
@@ -32,7 +33,8 @@ SHOWN = {"loss": "loss", "valid_loss": "held-out", "tokens_per_s": "tok/s"}
 class SftConfig:
     """SFT of the model directory `model` on the traces of `data`, named as in `sources`.
 
-    `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows.
+    A step computes on `micro_batch` rows at a time (0: all), for less memory; what it learns is the
+    same. `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows.
 
     Raises: ValueError for a number that is too small.
     """
@@ -43,6 +45,7 @@ class SftConfig:
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
+    micro_batch: int = 0
     seed: int = 0
     valid_data: str = ""
     valid_every: int = 25
@@ -56,6 +59,12 @@ class SftConfig:
         for name in ("steps", "batch_size", "valid_every", "valid_rows", "logit_chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        pack.check_micro_batch(self.micro_batch, self.batch_size, "batch_size")
+
+    @property
+    def together(self) -> int:
+        """How many rows a step computes on at a time."""
+        return self.micro_batch or self.batch_size
 
 
 def run(
@@ -69,33 +78,30 @@ def run(
     pretrained.carry(start, workdir)
     model = start.model(remat=config.remat)
     optimizer = make_optimizer(config.optimizer, start.params)
-    forward = steps.ForwardConfig(
+    forward = losses.ForwardConfig(
         logit_chunk=config.logit_chunk, train_vision=not is_frozen(config.optimizer, "vision")
     )
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    step_fn = jax.jit(
-        functools.partial(steps.sft_step, model, forward, optimizer), donate_argnums=0
-    )
-    taught = functools.partial(_load_rows, start, config.buckets)
-    rows, plan, load = taught(config.data, config.batch_size, config.seed)
+    learner = Learner(functools.partial(losses.sft_loss, model, forward), optimizer)
+    rows, plan, load = _load_rows(config, start, config.data, config.seed)
     iterator = pipelines.stream(plan, load)
-    held_out = _held_out(config, taught)
+    held_out = _held_out(config, start)
     loss_fn = jax.jit(functools.partial(_loss, model, forward))
     state = init_state(start.params, optimizer)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
-        _compile(config, start, step_fn, state, rows, plan, allowed)
+        _compile(config, start, learner, state, rows, plan, allowed)
         for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
             warm.compile_for(loss_fn, state.params, batch, allowed)
         for step in run.steps():
             began = time.monotonic()
             with span(Phase.DATA):
-                batch = _pack(start, config.buckets, next(iterator))
-            tokens = float(batch.suffix.trained.sum())
+                batches = _pack(config, start, next(iterator))
+            tokens = float(batches[0].totals.tokens)
             with span(Phase.UPDATE) as done:
-                state, stats = done(step_fn(state, batch, allowed))
+                state, stats, _ = done(learner.update(state, [(b, allowed) for b in batches]))
             stats = {"trained_tokens": tokens, **jax.device_get(stats)}
             timings = {"tokens_per_s": tokens / (time.monotonic() - began)}
             if held_out and (step + 1) % config.valid_every == 0:
@@ -112,18 +118,19 @@ def _summary(config: SftConfig, step: int) -> str:
     return f"{step + 1} of {config.steps} steps from {config.model} on {config.data}"
 
 
-def _load_rows(start: pretrained.Pretrained, buckets: Buckets, path: str, size: int, seed: int):
+def _load_rows(config: SftConfig, start: pretrained.Pretrained, path: str, seed: int):
     """Returns the rows of a data set, the plan of batches, how a row number becomes an item."""
     rows = sources.read_sft(path)
     lengths = [pipelines.episode_length(row, start.tokenizer, start.form) for row in rows]
-    plan = pipelines.BatchPlan(pipelines.by_length(lengths, buckets.suffix_tokens), size, seed)
+    alike = pipelines.by_length(lengths, config.buckets.suffix_tokens)
+    plan = pipelines.BatchPlan(alike, config.batch_size, seed)
     return rows, plan, lambda i: pipelines.load_sft(rows[i], start.tokenizer, start.form)
 
 
 def _compile(
     config: SftConfig,
     start: pretrained.Pretrained,
-    step_fn,
+    learner: Learner,
     state,
     rows: Sequence[vlir.SftRow],
     plan: pipelines.BatchPlan,
@@ -133,38 +140,44 @@ def _compile(
     windows, slots = serve.largest_crop(start.form.look_rules)
     sizes, needed = sorted(config.buckets.suffix_tokens), set()
     for place, numbers in enumerate(plan.buckets):
-        crops = sorted((rows[i].num_crops for i in numbers), reverse=True)[: config.batch_size]
+        crops = sorted((rows[i].num_crops for i in numbers), reverse=True)[: config.together]
         chosen = warm.choosable(config.buckets.crops, [windows] * sum(crops), slots)
         if numbers:  # the plan knows how long they are at most: a batch of them may be shorter
             needed |= set(itertools.product(sizes[: place + 1], chosen))
-    for tokens, bucket in sorted(needed, key=lambda one: (one[0], one[1].features)):
-        shapes = dataclasses.replace(config.buckets, suffix_tokens=(tokens,), crops=(bucket,))
-        for batch in warm.empty_updates(shapes, config.batch_size, 1):
-            warm.compile_for(step_fn, state, batch, allowed)
+    shapes = [
+        dataclasses.replace(config.buckets, suffix_tokens=(tokens,), crops=(bucket,))
+        for tokens, bucket in sorted(needed, key=lambda one: (one[0], one[1].features))
+    ]
+    batches = (b for one in shapes for b in warm.empty_updates(one, config.together, 1))
+    number = config.batch_size // config.together
+    learner.compile(state, number, ((batch, allowed) for batch in batches))
 
 
-def _pack(start: pretrained.Pretrained, buckets: Buckets, items) -> steps.UpdateBatch:
-    prompts, episodes = [i.prompt for i in items], [i.episode for i in items]
-    return pack.pack_taught(prompts, episodes, buckets, start.tokenizer.ids.image_pad)
+def _pack(config: SftConfig, start: pretrained.Pretrained, items) -> list[losses.UpdateBatch]:
+    """The micro-batches of a step."""
+    packed = []
+    for dealt in pack.deal(items, config.micro_batch, lambda item: len(item.episode.tokens)):
+        prompts, episodes = [i.prompt for i in dealt], [i.episode for i in dealt]
+        image_pad = start.tokenizer.ids.image_pad
+        packed.append(pack.pack_taught(prompts, episodes, config.buckets, image_pad))
+    return pack.as_one_step(packed)
 
 
-def _loss(model, forward: steps.ForwardConfig, params, batch: steps.UpdateBatch, allowed: Array):
+def _loss(model, forward: losses.ForwardConfig, params, batch: losses.UpdateBatch, allowed: Array):
     """Sum of the negative log-probs of trained tokens, and how many there are."""
-    scores = steps.score(model, forward, params, batch, allowed)
+    scores = losses.score(model, forward, params, batch, allowed)
     trained = batch.suffix.trained
     return -jnp.where(trained, scores.logp, 0.0).sum(), trained.sum()
 
 
-def _held_out(config: SftConfig, taught) -> list[steps.UpdateBatch]:
+def _held_out(config: SftConfig, start: pretrained.Pretrained) -> list[losses.UpdateBatch]:
     """The held-out rows, packed once."""
     if not config.valid_data:
         return []
-    _, plan, load = taught(config.valid_data, config.batch_size, 0)
-    batches = max(1, config.valid_rows // config.batch_size)
-    start = taught.args[0]
-    return [
-        _pack(start, config.buckets, [load(i) for i in plan[number]]) for number in range(batches)
-    ]
+    _, plan, load = _load_rows(config, start, config.valid_data, seed=0)
+    numbers = range(max(1, config.valid_rows // config.batch_size))
+    batches = [_pack(config, start, [load(i) for i in plan[number]]) for number in numbers]
+    return list(itertools.chain.from_iterable(batches))
 
 
 def _mean_loss(loss_fn, params, batches, allowed: Array) -> float:

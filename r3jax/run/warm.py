@@ -19,9 +19,10 @@ from r3jax.data.images import ImageSource, read_size
 from r3jax.model.stream import lay_out
 from r3jax.rollout import serve
 from r3jax.rollout.decode import FOREVER, Until
-from r3jax.rollout.engine import Engine, RolloutConfig
+from r3jax.rollout.engine import Engine
 from r3jax.rollout.state import Arrivals
-from r3jax.update.steps import UpdateBatch
+from r3jax.update import objective
+from r3jax.update.losses import UpdateBatch
 
 
 def check_images(
@@ -36,13 +37,14 @@ def check_images(
     _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
 
 
-def check_crops(shapes: Buckets, form: chat.ChatFormat, rollout: RolloutConfig) -> None:
-    """Raises ValueError where an update that encodes the crops of a batch would find no bucket.
+def check_crops(shapes: Buckets, form: chat.ChatFormat, episodes: int) -> None:
+    """Raises ValueError where an update that encodes the crops of so many episodes would find no
+    bucket.
 
     In the worst batch every look that the rules allow is the largest.
     """
     windows, slots = serve.largest_crop(form.look_rules)
-    looks = rollout.questions * rollout.episodes * form.look_rules.max_looks
+    looks = episodes * form.look_rules.max_looks
     _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
 
 
@@ -135,6 +137,8 @@ def empty_updates(
         tuple(map(batches.empty_images, pair))
         for pair in itertools.product(shapes.images, shapes.crops)
     ]
+    advantage = np.zeros((groups, episodes), np.float32)
+    counted = np.zeros((groups, episodes), bool)
     for prompt_tokens, suffix_tokens in itertools.product(
         shapes.prompt_tokens, shapes.suffix_tokens
     ):
@@ -146,12 +150,7 @@ def empty_updates(
             table = None if kept is None else np.zeros((stream_tokens, *kept.shape), kept.dtype)
             for shown in to_encode if table is None else [table]:
                 yield UpdateBatch(
-                    prompt,
-                    suffix,
-                    stream,
-                    shown,
-                    np.zeros((groups, episodes), np.float32),
-                    np.zeros((groups, episodes), bool),
+                    prompt, suffix, stream, shown, advantage, counted, objective.totals()
                 )
 
 

@@ -5,6 +5,8 @@ VLM-R3: the ratio is a real one (several updates a rollout are possible), episod
 counted leave mean and standard deviation as well as the loss.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,17 +79,38 @@ def importance_weight(logp: Array, logp_sampled: Array, mask: Array, limit: floa
     return jax.lax.stop_gradient(jnp.minimum(jnp.exp(difference), limit))
 
 
-def sequence_mean(loss: Array, mask: Bool[Array, "B G T"], counted: Bool[Array, "B G"]) -> Array:
-    """Mean over the tokens of an episode, then over counted episodes.
+class Totals(NamedTuple):
+    """What means over a step divide by, as float32 numbers: trained tokens of counted episodes, and
+    counted episodes that have any. Micro-batches of a step have the same."""
+
+    tokens: Array
+    episodes: Array
+
+
+def totals(*masks: Bool[np.ndarray, "B G T"]) -> Totals:
+    """Totals of a step, from which tokens of each of its micro-batches are trained and counted.
+
+    Never under 1, so that a mean over nothing is 0.
+    """
+    tokens, episodes = (sum(int(m.sum()) for m in of) for of in (masks, [m.any(-1) for m in masks]))
+    return Totals(*(np.float32(max(number, 1)) for number in (tokens, episodes)))
+
+
+def sequence_mean(
+    loss: Array, mask: Bool[Array, "B G T"], counted: Bool[Array, "B G"], totals: Totals
+) -> Array:
+    """Mean over the tokens of an episode, then over counted episodes of the step.
 
     Source: published VLM-R3 code.
     """
     mask = mask & counted[..., None]
     per_episode = jnp.where(mask, loss, 0.0).sum(-1) / jnp.maximum(mask.sum(-1), 1)
-    return per_episode.sum() / jnp.maximum(mask.any(-1).sum(), 1)
+    return per_episode.sum() / totals.episodes
 
 
-def token_mean(loss: Array, mask: Bool[Array, "B G T"], counted: Bool[Array, "B G"]) -> Array:
-    """Mean over all tokens of the batch, so that long episodes weigh more."""
+def token_mean(
+    loss: Array, mask: Bool[Array, "B G T"], counted: Bool[Array, "B G"], totals: Totals
+) -> Array:
+    """Mean over all tokens of the step, so that long episodes weigh more."""
     mask = mask & counted[..., None]
-    return jnp.where(mask, loss, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+    return jnp.where(mask, loss, 0.0).sum() / totals.tokens

@@ -1,6 +1,7 @@
 """From records to an `UpdateBatch`: scored groups for R-GRPO, teacher episodes for SFT."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from r3jax.model.stream import Stream, lay_out
 from r3jax.patches import UNIT, VisionBatch
 from r3jax.records import Episode, Prompt, ScoredGroup
 from r3jax.update import objective
-from r3jax.update.steps import UpdateBatch
+from r3jax.update.losses import UpdateBatch
+
+T = TypeVar("T")
 
 
 def pack_scored(
@@ -76,7 +79,41 @@ def pack(
     stream = pack_stream(prompt, suffix, buckets)
     if kept:  # no stream has more image tokens than tokens: the table needs no buckets of its own
         shown = np.pad(shown, [(0, stream.place.size - len(shown)), (0, 0)])
-    return UpdateBatch(prompt, suffix, stream, shown, advantage, counted)
+    totals = objective.totals(suffix.trained & counted[..., None])
+    return UpdateBatch(prompt, suffix, stream, shown, advantage, counted, totals)
+
+
+def deal(items: Sequence[T], size: int, length: Callable[[T], int]) -> list[Sequence[T]]:
+    """Deals the items of a step to micro-batches of `size`, those alike in length together.
+
+    Less of a micro-batch is padding then. `size` must divide their number; 0 means one for all.
+
+    >>> deal(["aaa", "b", "cc", "d"], 2, len)
+    [['b', 'd'], ['cc', 'aaa']]
+    """
+    if size in (0, len(items)):
+        return [items]
+    ordered = sorted(items, key=length)
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def longest(scored: ScoredGroup) -> int:
+    """How many tokens the longest episode of a group has."""
+    return max(len(episode.tokens) for episode in scored.group.episodes)
+
+
+def check_micro_batch(size: int, items: int, name: str) -> None:
+    """Raises ValueError unless so many items, a config's `name`, divide into micro-batches."""
+    if size < 0 or (size and items % size):
+        raise ValueError(f"micro_batch must be 0 or divide {name} ({items}), found {size}")
+
+
+def as_one_step(micro_batches: Sequence[UpdateBatch]) -> list[UpdateBatch]:
+    """Gives micro-batches the totals of all of them, so that their losses add up to the step's."""
+    totals = objective.totals(
+        *(one.suffix.trained & one.counted[..., None] for one in micro_batches)
+    )
+    return [one._replace(totals=totals) for one in micro_batches]
 
 
 Numbers = Sequence[np.ndarray]

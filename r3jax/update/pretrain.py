@@ -9,9 +9,9 @@ import optax
 
 from r3jax.arrays import Array, Float
 from r3jax.model.qwen import Qwen25VL
-from r3jax.update import dense, forward, objective
-from r3jax.update.state import TrainState
-from r3jax.update.steps import ForwardConfig, UpdateBatch
+from r3jax.update import dense, objective
+from r3jax.update.losses import ForwardConfig, UpdateBatch, score_features
+from r3jax.update.state import Optimizer, TrainState
 
 # Parts of the parameters: what is kept, and what is dropped.
 MODEL, HEADS = "model", "heads"
@@ -43,7 +43,7 @@ class Weights(NamedTuple):
 def pretrain_step(
     model: Qwen25VL,
     config: ForwardConfig,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     state: TrainState,
     batch: PretrainBatch,
     weights: Weights,
@@ -130,17 +130,8 @@ def _text(
     allowed: Array,
 ) -> tuple[Array, Array]:
     """The loss of the answers, and the share of them that greedy decoding gives."""
-    scores = forward.score_tokens(
-        model,
-        params,
-        batch.prompt,
-        batch.suffix,
-        batch.stream,
-        features,
-        allowed,
-        config.temperature,
-        config.logit_chunk,
-    )
+    scores = score_features(model, config, params, batch, features, allowed)
     trained = batch.suffix.trained
     certain = jnp.where(trained, scores.logp > jnp.log(0.5), True).all(-1)
-    return objective.token_mean(-scores.logp, trained, batch.counted), certain.mean()
+    nll = objective.token_mean(-scores.logp, trained, batch.counted, batch.totals)
+    return nll, certain.mean()

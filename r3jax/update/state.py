@@ -1,6 +1,7 @@
 """What training changes: parameters, optimizer state, step; and the optimizer that changes them."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,15 @@ class TrainState(NamedTuple):
     params: dict
     opt_state: optax.OptState
     step: Array
+
+
+class Optimizer(NamedTuple):
+    """An optax transformation, and which leaves of the parameters, in the order of the tree, it
+    changes: the others need no gradient."""
+
+    init: Callable
+    update: Callable
+    changes: tuple[bool, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +76,7 @@ def learning_rate(config: OptimizerConfig) -> optax.Schedule:
     return optax.join_schedules([warm, main], [config.warmup_steps])
 
 
-def make_optimizer(config: OptimizerConfig, params) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, params) -> Optimizer:
     """Returns the optimizer for a tree of parameters (arrays or shapes).
 
     Raises ValueError if a name in `frozen` matches nothing.
@@ -81,7 +91,9 @@ def make_optimizer(config: OptimizerConfig, params) -> optax.GradientTransformat
     )
     trained = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
     labels = _labels(config.frozen, params)
-    return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, labels)
+    both = optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, labels)
+    changes = tuple(label == "trained" for label in jax.tree.leaves(labels))
+    return Optimizer(both.init, both.update, changes)
 
 
 def _decays(params) -> dict:
@@ -109,7 +121,7 @@ def _labels(frozen: tuple[str, ...], params) -> dict:
     return labels
 
 
-def init_state(params, optimizer: optax.GradientTransformation) -> TrainState:
+def init_state(params, optimizer: Optimizer) -> TrainState:
     """Returns the state before the first update."""
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 

@@ -1,175 +1,95 @@
-"""One update, as a pure function of state and batch: the SFT step and the R-GRPO step.
+"""A step of the optimizer, as pure functions of state and batch: at once, or by micro-batches.
 
-Both score the same packed groups with the same forward pass; only the loss differs. SFT is the
-case of one episode a group, written by a teacher.
+`step` is gradient and update in one program. `zeros`, `add` for each micro-batch and `apply` do the
+same in less memory: what a micro-batch keeps for its gradient is gone before the next one begins.
+Losses are sums over what a whole step divides by (`batches.Totals`), so that both ways give the
+same gradient however tokens are dealt to micro-batches.
 """
 
-import dataclasses
-from typing import NamedTuple
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from r3jax.arrays import Array
-from r3jax.batches import PromptBatch, SuffixBatch
-from r3jax.model.qwen import Qwen25VL
-from r3jax.model.stream import Stream
-from r3jax.update import forward, objective
-from r3jax.update.state import TrainState
+from r3jax.update.losses import LARGEST
+from r3jax.update.state import Optimizer, TrainState
 
-AGGREGATIONS = {"sequence_mean": objective.sequence_mean, "token_mean": objective.token_mean}
-RATIOS = {"token": objective.token_ratio, "sequence": objective.sequence_ratio}
+Loss = Callable[..., tuple[Array, tuple[dict[str, Array], Any]]]
+"""From parameters, a batch and more to a number and (statistics, anything)."""
 
-
-class UpdateBatch(NamedTuple):
-    """Packed groups: advantage float32 and counted bool [B, G] beside the padded tokens, what
-    their images show, and the stream that they are computed in."""
-
-    prompt: PromptBatch
-    suffix: SuffixBatch
-    stream: Stream
-    shown: forward.Shown
-    advantage: Array
-    counted: Array
+Gradient = list[Array]
+"""Of the parameters that the optimizer changes, in the order of the tree: others have none."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ForwardConfig:
-    """How episodes are scored: at which temperature, how many tokens have logits at a time,
-    whether the vision tower learns."""
-
-    temperature: float = 1.0
-    logit_chunk: int = 1024
-    train_vision: bool = False
+def step(
+    loss: Loss, optimizer: Optimizer, state: TrainState, *batch
+) -> tuple[TrainState, dict[str, Array], Any]:
+    """One step on a whole batch: the new state, statistics, and what else the loss returns."""
+    found, (stats, other) = gradient(loss, optimizer, state.params, *batch)
+    return *apply(optimizer, state, found, [stats]), other
 
 
-@dataclasses.dataclass(frozen=True)
-class RgrpoConfig:
-    """The R-GRPO loss.
+def gradient(
+    loss: Loss, optimizer: Optimizer, params: dict, *batch
+) -> tuple[Gradient, tuple[dict[str, Array], Any]]:
+    """The gradient of the loss of a batch or micro-batch, its statistics and the rest."""
+    leaves, tree = jax.tree.flatten(params)
 
-    `kl_coefficient` 0 switches the reference off altogether; `importance_limit` 0 switches
-    truncated importance sampling off.
-    """
+    def of_changing(chosen: list[Array]):
+        merged = iter(chosen)
+        pairs = zip(leaves, optimizer.changes, strict=True)
+        every = [next(merged) if changes else leaf for leaf, changes in pairs]
+        return loss(tree.unflatten(every), *batch)
 
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    kl_coefficient: float = 0.0
-    aggregation: str = "sequence_mean"
-    ratio: str = "token"
-    importance_limit: float = 0.0
-
-    def __post_init__(self):
-        for name, table in (("aggregation", AGGREGATIONS), ("ratio", RATIOS)):
-            if getattr(self, name) not in table:
-                raise ValueError(
-                    f"{name} must be one of {sorted(table)}, found {getattr(self, name)!r}"
-                )
+    return jax.grad(of_changing, has_aux=True)(changing(optimizer, params))
 
 
-def score(
-    model: Qwen25VL, config: ForwardConfig, params, batch: UpdateBatch, allowed: Array
-) -> forward.TokenScores:
-    """Scores the packed groups under `params`: for the reference, and for the loss."""
-    features = forward.encode(model, params, batch.shown, config.train_vision)
-    return forward.score_tokens(
-        model,
-        params,
-        batch.prompt,
-        batch.suffix,
-        batch.stream,
-        features,
-        allowed,
-        config.temperature,
-        config.logit_chunk,
-    )
+def zeros(optimizer: Optimizer, params: dict) -> Gradient:
+    """The gradient of no micro-batch."""
+    return [jnp.zeros_like(leaf) for leaf in changing(optimizer, params)]
 
 
-def sft_step(
-    model: Qwen25VL,
-    config: ForwardConfig,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    batch: UpdateBatch,
-    allowed: Array,
+def add(
+    loss: Loss, optimizer: Optimizer, total: Gradient, params: dict, *batch
+) -> tuple[Gradient, dict[str, Array], Any]:
+    """Adds the gradient of a micro-batch to the `total` of others; its statistics and the rest."""
+    found, (stats, other) = gradient(loss, optimizer, params, *batch)
+    return [a + b for a, b in zip(total, found, strict=True)], stats, other
+
+
+def apply(
+    optimizer: Optimizer, state: TrainState, found: Gradient, stats: Sequence[dict[str, Array]]
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One step of maximum likelihood on SAMPLED (here: the teacher's) tokens."""
+    """Changes parameters by the gradient of a whole step, whose micro-batches have these `stats`.
 
-    def loss(params):
-        scores = score(model, config, params, batch, allowed)
-        trained, counted = batch.suffix.trained, batch.counted
-        nll = objective.token_mean(-scores.logp, trained, counted)
-        return nll, ({"loss": nll}, None)
-
-    state, (stats, _) = _apply(loss, optimizer, state)
-    return state, stats
-
-
-def rgrpo_step(
-    model: Qwen25VL,
-    forward_config: ForwardConfig,
-    config: RgrpoConfig,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    batch: UpdateBatch,
-    logp_old: Array | None,
-    logp_reference: Array | None,
-    allowed: Array,
-) -> tuple[TrainState, dict[str, Array], Array]:
-    """One step of region-conditioned group-relative policy optimisation.
-
-    `logp_old` [B, G, T] is the policy before the first update on this batch, the denominator of
-    the ratio; None in that first update, whose own log-probs are returned for the later ones.
-    `logp_reference` is None where kl_coefficient is 0.
+    Returns the new state and the statistics of the step.
     """
-
-    def loss(params):
-        scores = score(model, forward_config, params, batch, allowed)
-        old = jax.lax.stop_gradient(scores.logp) if logp_old is None else logp_old
-        total, stats = rgrpo_loss(config, scores, batch, old, logp_reference)
-        return total, (stats, old)
-
-    state, (stats, old) = _apply(loss, optimizer, state)
-    return state, stats, old
-
-
-def rgrpo_loss(
-    config: RgrpoConfig,
-    scores: forward.TokenScores,
-    batch: UpdateBatch,
-    logp_old: Array,
-    logp_reference: Array | None,
-) -> tuple[Array, dict[str, Array]]:
-    """The loss of scored episodes, and statistics of it, over counted episodes only."""
-    counted = batch.counted
-    mask = batch.suffix.trained & counted[..., None]
-    ratio = RATIOS[config.ratio](scores.logp, logp_old, mask)
-    per_token = objective.clipped_loss(ratio, batch.advantage, config.clip_low, config.clip_high)
-    sampled = batch.suffix.logp_sampled
-    if config.importance_limit:
-        limit = config.importance_limit
-        per_token *= objective.importance_weight(logp_old, sampled, mask, limit)
-    stats = {}
-    if config.kl_coefficient:
-        kl = objective.k3(scores.logp, logp_reference, mask)
-        per_token = per_token + config.kl_coefficient * kl
-        stats["kl"] = objective.token_mean(kl, mask, counted)
-    total = AGGREGATIONS[config.aggregation](per_token, mask, counted)
-    outside = (ratio < 1 - config.clip_low) | (ratio > 1 + config.clip_high)
-    gap = jnp.where(mask, jnp.abs(logp_old - sampled), 0.0)
-    stats |= {
-        "loss": total,
-        "entropy": objective.token_mean(scores.entropy, mask, counted),
-        "clip_share": objective.token_mean(outside.astype(jnp.float32), mask, counted),
-        "sampler_gap": gap.max(),  # largest |update's log-prob - sampler's|
-    }
-    return total, stats
+    leaves, tree = jax.tree.flatten(state.params)
+    merged = iter(found)
+    # Leaves that never change have a gradient for the optimizer's sake: nothing computes with it.
+    pairs = zip(leaves, optimizer.changes, strict=True)
+    every = [next(merged) if changes else jnp.zeros_like(leaf) for leaf, changes in pairs]
+    updates, opt_state = optimizer.update(tree.unflatten(every), state.opt_state, state.params)
+    state = TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
+    return state, {**merge(stats), "grad_norm": optax.global_norm(found)}
 
 
-def _apply(loss, optimizer, state: TrainState) -> tuple[TrainState, tuple]:
-    """`loss` returns a number and (statistics, anything); both come back beside the new state."""
-    gradient, (stats, other) = jax.grad(loss, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    stats["grad_norm"] = optax.global_norm(gradient)
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(params, opt_state, state.step + 1), (stats, other)
+def changing(optimizer: Optimizer, params: dict) -> list[Array]:
+    """The leaves that the optimizer changes."""
+    pairs = zip(jax.tree.leaves(params), optimizer.changes, strict=True)
+    return [leaf for leaf, changes in pairs if changes]
+
+
+def merge(stats: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Statistics of a step from those of its micro-batches: their sum, or the largest.
+
+    >>> merge([{"loss": 0.25, "entropy": 2.0}, {"loss": 0.5, "entropy": 1.0}])
+    {'loss': 0.75, 'entropy': 3.0}
+    """
+    how = {name: jnp.maximum if name in LARGEST else operator.add for name in stats[0]}
+    return {name: functools.reduce(how[name], (one[name] for one in stats)) for name in how}

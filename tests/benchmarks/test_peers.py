@@ -10,7 +10,7 @@ import pytest
 from benchmarks import mini, script
 from benchmarks.ours import update as ours
 from r3jax import positions
-from r3jax.update import objective, steps
+from r3jax.update import losses, objective
 
 torch = pytest.importorskip("torch", reason="torch is missing: install the test extra")
 pytest.importorskip("transformers", reason="transformers is missing: install the test extra")
@@ -101,16 +101,13 @@ def test_the_loss_is_that_of_our_own_update():
     new, old = rng.normal(-2.0, 0.4, (2, 5, script.SAMPLED)).astype(np.float32)
     advantage = script.advantages()[0]
     found = update.losses(*(torch.from_numpy(x) for x in (new, old, advantage)))
-    config, mask, counted = (
-        steps.RgrpoConfig(),
-        np.ones((1, *new.shape), bool),
-        np.ones((1, 5), bool),
-    )
+    config, counted = losses.RgrpoConfig(), np.ones((1, 5), bool)
+    mask = np.ones((1, *new.shape), bool)
     ratio = objective.token_ratio(jnp.array(new[None]), jnp.array(old[None]), mask)
     per_token = objective.clipped_loss(
         ratio, jnp.array(advantage[None]), config.clip_low, config.clip_high
     )
-    expected = objective.sequence_mean(per_token, mask, counted)
+    expected = objective.sequence_mean(per_token, mask, counted, objective.totals(mask))
     np.testing.assert_allclose(found.mean().item(), float(expected), rtol=1e-5)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from r3jax.records import Episode, Group
 from r3jax.rollout import engine
-from r3jax.update import steps
+from r3jax.update import losses
 from tests import tiny
 
 SEED, STEP = 3, 7
@@ -28,7 +28,7 @@ def groups() -> tuple[Group, ...]:
 
 @functools.cache
 def _scorer():
-    return jax.jit(functools.partial(steps.score, tiny.model(), steps.ForwardConfig()))
+    return jax.jit(functools.partial(losses.score, tiny.model(), losses.ForwardConfig()))
 
 
 def rescore(prompts, episodes) -> np.ndarray:

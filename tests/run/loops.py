@@ -54,7 +54,7 @@ def sft_config(model: pathlib.Path, data: pathlib.Path, steps: int = 16) -> dict
 
 
 def rgrpo_config(model: pathlib.Path, data: pathlib.Path, steps: int = 12) -> dict:
-    """R-GRPO with everything that has a memory: reference, several updates, refilled groups."""
+    """R-GRPO with all that has a memory: reference, updates, refilled groups, micro-batches."""
     one_of_each = {
         "suffix_tokens": tiny.BUCKETS.suffix_tokens[-1:],
         "crops": tiny.BUCKETS.crops[-1:],
@@ -69,6 +69,7 @@ def rgrpo_config(model: pathlib.Path, data: pathlib.Path, steps: int = 12) -> di
         "rollout": {"questions": 2, "episodes": 3},
         "loss": {"kl_coefficient": 0.01},
         "updates": 2,
+        "micro_batch": 1,
         "refill": 1,
         "optimizer": {"learning_rate": 1e-3},
         "checkpoint": {"every": 3, "keep": 2},

@@ -10,7 +10,7 @@ from r3jax import batches, patches
 from r3jax.buckets import ImageBucket
 from r3jax.model import config, qwen
 from r3jax.model.stream import lay_out
-from r3jax.update import state, steps
+from r3jax.update import losses, objective, state, steps
 
 VOCAB = 152_064
 GROUPS, EPISODES = 2, 4
@@ -25,7 +25,7 @@ def model() -> qwen.Qwen25VL:
     return qwen.Qwen25VL(config.ModelConfig(text, vision, True, 1, 2, 3, 4))
 
 
-def empty_batch(tokens: int) -> steps.UpdateBatch:
+def empty_batch(tokens: int) -> losses.UpdateBatch:
     """Groups with so many places for episodes in all, as shapes."""
     length = tokens // (GROUPS * EPISODES)
     prompt = batches.empty_prompts(GROUPS, PROMPT_TOKENS)
@@ -34,8 +34,14 @@ def empty_batch(tokens: int) -> steps.UpdateBatch:
     stream = lay_out(*lengths, PROMPT_TOKENS, length, prompt.mask.size + tokens)
     shown = (batches.empty_images(ImageBucket(1, 1, patches.UNIT)),)
     shape = (GROUPS, EPISODES)
-    return steps.UpdateBatch(
-        prompt, suffix, stream, shown, np.zeros(shape, np.float32), np.ones(shape, bool)
+    return losses.UpdateBatch(
+        prompt,
+        suffix,
+        stream,
+        shown,
+        np.zeros(shape, np.float32),
+        np.ones(shape, bool),
+        objective.totals(),
     )
 
 
@@ -45,8 +51,9 @@ def peak(tokens: int, chunk: int) -> int:
     params = qwen.abstract_params(net.config)
     optimizer = state.make_optimizer(state.OptimizerConfig(1e-6, frozen=("vision",)), params)
     held = jax.eval_shape(functools.partial(state.init_state, optimizer=optimizer), params)
-    forward = steps.ForwardConfig(logit_chunk=chunk)
-    step = functools.partial(steps.rgrpo_step, net, forward, steps.RgrpoConfig(), optimizer)
+    forward = losses.ForwardConfig(logit_chunk=chunk)
+    loss = functools.partial(losses.rgrpo_loss, net, forward, losses.RgrpoConfig())
+    step = functools.partial(steps.step, loss, optimizer)
     allowed = np.ones(VOCAB, bool)
     lowered = jax.jit(step, donate_argnums=0).lower(held, empty_batch(tokens), None, None, allowed)
     return lowered.compile().memory_analysis().temp_size_in_bytes
@@ -54,7 +61,7 @@ def peak(tokens: int, chunk: int) -> int:
 
 @pytest.mark.slow
 def test_the_default_chunk_needs_under_two_fifths_of_what_all_logits_need():
-    chunk = steps.ForwardConfig().logit_chunk
+    chunk = losses.ForwardConfig().logit_chunk
     whole, chunked = peak(4096, WHOLE), peak(4096, chunk)
     assert chunked < 0.4 * whole, f"{chunked / 1e9:.2f} of {whole / 1e9:.2f} GB"
     longer = peak(8192, chunk) - chunked

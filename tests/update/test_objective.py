@@ -87,9 +87,9 @@ def test_sequence_ratio_is_the_geometric_mean_and_each_token_keeps_its_gradient(
     np.testing.assert_allclose(ratio[0, 0, :2], mean, rtol=1e-6)
 
     def mean_ratio(new):
-        return objective.sequence_mean(
-            objective.sequence_ratio(new, old, mask), mask, np.ones((1, 1), bool)
-        )
+        counted = np.ones((1, 1), bool)
+        ratio = objective.sequence_ratio(new, old, mask)
+        return objective.sequence_mean(ratio, mask, counted, objective.totals(mask))
 
     # d/dlogp_t of the geometric mean of T ratios is that mean over T: GSPO's gradient.
     np.testing.assert_allclose(jax.grad(mean_ratio)(new)[0, 0], [mean / 2, mean / 2, 0], rtol=1e-6)
@@ -113,5 +113,6 @@ def test_means_over_sequences_and_over_tokens(mean, expected):
     loss = jnp.array([[[1.0, 3.0, 99.0], [6.0, 99.0, 99.0], [jnp.inf, 1.0, 1.0]]])
     mask = np.array([[[True, True, False], [True, False, False], [True, True, True]]])
     counted = np.array([[True, True, False]])
-    np.testing.assert_allclose(mean(loss, mask, counted), expected)
-    assert mean(loss, mask, np.zeros((1, 3), bool)) == 0
+    totals = objective.totals(mask & counted[..., None])
+    np.testing.assert_allclose(mean(loss, mask, counted, totals), expected)
+    assert mean(loss, mask, np.zeros((1, 3), bool), objective.totals()) == 0

@@ -5,16 +5,17 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from r3jax.update import forward, state, steps
+from r3jax.update import forward, losses, pack, state, steps
 from tests import tiny
 
-FORWARD = steps.ForwardConfig()
+FORWARD = losses.ForwardConfig()
 
 
 @functools.cache
-def batch() -> steps.UpdateBatch:
+def batch() -> losses.UpdateBatch:
     """Two groups of two episodes, with advantages; the last episode is not counted."""
     pairs = [(tiny.trace(0), tiny.bad_trace(0)), (tiny.trace(2), tiny.bad_trace(2))]
     made = [[tiny.teach(one) for one in pair] for pair in pairs]
@@ -26,7 +27,7 @@ def batch() -> steps.UpdateBatch:
     )
 
 
-def change(**fields) -> steps.UpdateBatch:
+def change(**fields) -> losses.UpdateBatch:
     """The batch with other fields of its suffix."""
     return batch()._replace(suffix=batch().suffix._replace(**fields))
 
@@ -38,7 +39,7 @@ def optimizer(learning_rate: float = 1e-2):
 
 @functools.cache
 def scorer():
-    return jax.jit(functools.partial(steps.score, tiny.model(), FORWARD))
+    return jax.jit(functools.partial(losses.score, tiny.model(), FORWARD))
 
 
 @functools.cache
@@ -51,19 +52,27 @@ def fresh() -> state.TrainState:
     return state.init_state(tiny.params(), optimizer())
 
 
+def sft_loss() -> steps.Loss:
+    return functools.partial(losses.sft_loss, tiny.model(), FORWARD)
+
+
+def rgrpo_loss(config: losses.RgrpoConfig) -> steps.Loss:
+    return functools.partial(losses.rgrpo_loss, tiny.model(), FORWARD, config)
+
+
 @functools.cache
 def sft():
-    return jax.jit(functools.partial(steps.sft_step, tiny.model(), FORWARD, optimizer()))
+    return jax.jit(functools.partial(steps.step, sft_loss(), optimizer()))
 
 
 @functools.cache
-def _rgrpo(config: steps.RgrpoConfig):
-    return jax.jit(functools.partial(steps.rgrpo_step, tiny.model(), FORWARD, config, optimizer()))
+def _rgrpo(config: losses.RgrpoConfig):
+    return jax.jit(functools.partial(steps.step, rgrpo_loss(config), optimizer()))
 
 
 def rgrpo(one=None, old=None, reference=None, start=None, **config):
     """A step of R-GRPO on a batch: the state after it, its statistics, the old log-probs."""
-    step = _rgrpo(steps.RgrpoConfig(**config))
+    step = _rgrpo(losses.RgrpoConfig(**config))
     return step(start or fresh(), one or batch(), old, reference, tiny.allowed())
 
 
@@ -74,13 +83,13 @@ def distance(one, other) -> float:
 
 
 def test_sft_lowers_its_loss_and_leaves_the_frozen_tower():
-    current, losses = fresh(), []
+    current, seen = fresh(), []
     for _ in range(6):
-        current, stats = sft()(current, batch(), tiny.allowed())
-        losses.append(float(stats["loss"]))
+        current, stats, _ = sft()(current, batch(), tiny.allowed())
+        seen.append(float(stats["loss"]))
     counted = batch().suffix.trained & batch().counted[..., None]
-    np.testing.assert_allclose(losses[0], -logp_now()[counted].mean(), rtol=1e-5)
-    assert losses[-1] < 0.7 * losses[0] and int(current.step) == 6
+    np.testing.assert_allclose(seen[0], -logp_now()[counted].mean(), rtol=1e-5)
+    assert seen[-1] < 0.7 * seen[0] and int(current.step) == 6
     assert distance(current.params["vision"], tiny.params()["vision"]) == 0
     assert distance(current.params["text"], tiny.params()["text"]) > 0
     moments = jax.tree.leaves(current.opt_state)
@@ -147,8 +156,8 @@ def test_the_reference_is_used_where_it_has_a_weight_and_not_needed_otherwise():
 
 def loss_of(scores, one=None, old=None, reference=None, **config):
     """The loss and statistics of given scores."""
-    how = steps.RgrpoConfig(**config)
-    return steps.rgrpo_loss(how, scores, one or batch(), old, reference)
+    how = losses.RgrpoConfig(**config)
+    return losses.policy_loss(how, scores, one or batch(), old, reference)
 
 
 def test_a_truncated_importance_weight_scales_the_loss_of_each_token():
@@ -175,8 +184,69 @@ def test_forms_of_the_loss_weigh_tokens_and_ratios_their_own_way():
     np.testing.assert_allclose(found, -(geometric * A).sum() / 3, rtol=1e-4)
 
 
+def micro_batches() -> list[losses.UpdateBatch]:
+    """Three groups, each a micro-batch: episodes long and short, two and one that are counted."""
+    asked = [(tiny.trace(0), tiny.two_look_trace(1)), (tiny.bad_trace(2),) * 2,
+             (tiny.bad_trace(3), tiny.two_look_trace(4))]  # fmt: skip
+    advantages = [[1.0, -0.5], [0.7, 0.0], [0.2, -1.3]]
+    counted = [[True, True], [True, False], [True, True]]
+    made = [[tiny.teach(one) for one in pair] for pair in asked]
+    parts = [([pair[0][0]], [[e for _, e in pair]], [a], [c])
+             for pair, a, c in zip(made, advantages, counted)]  # fmt: skip
+    whole = tiny.pack(*([one for part in column for one in part] for column in zip(*parts)))
+    return [whole, *pack.as_one_step([tiny.pack(*part) for part in parts])]
+
+
+@pytest.mark.parametrize("form", ["sft", "sequence_mean", "token_mean"])
+def test_micro_batches_add_up_to_the_step_whatever_their_lengths(form):
+    whole, *parts = micro_batches()
+    lengths = [int((p.suffix.trained & p.counted[..., None]).sum()) for p in parts]
+    assert max(lengths) > 3 * min(lengths)
+    if form == "sft":
+        loss, rest = sft_loss(), (tiny.allowed(),)
+    else:
+        config = losses.RgrpoConfig(aggregation=form)
+        loss, rest = rgrpo_loss(config), (None, None, tiny.allowed())
+    wanted, (stats, old) = jax.jit(functools.partial(steps.gradient, loss, optimizer()))(
+        tiny.params(), whole, *rest
+    )
+    total, found, others = steps.zeros(optimizer(), tiny.params()), [], []
+    add = jax.jit(functools.partial(steps.add, loss, optimizer()))
+    for part in parts:
+        total, one, other = add(total, tiny.params(), part, *rest)
+        found.append(one)
+        others.append(other)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in wanted)
+    for one, other in zip(wanted, total, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * scale)
+    after, merged = steps.apply(optimizer(), fresh(), total, found)
+    np.testing.assert_allclose(merged.pop("grad_norm"), optax.global_norm(wanted), rtol=1e-5)
+    assert merged.keys() == stats.keys() and int(after.step) == 1
+    for name, value in stats.items():
+        np.testing.assert_allclose(merged[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    if form != "sft":
+        logp = [np.asarray(o)[p.suffix.trained] for o, p in zip(others, parts)]
+        np.testing.assert_allclose(
+            np.concatenate(logp), np.asarray(old)[whole.suffix.trained], atol=1e-5
+        )
+
+
+def test_frozen_leaves_have_no_gradient_and_no_share_in_its_norm():
+    only_head = state.make_optimizer(
+        state.OptimizerConfig(1e-2, frozen=("vision", "text/layers")), tiny.params()
+    )
+    step = functools.partial(steps.step, sft_loss(), only_head)
+    begun = state.init_state(tiny.params(), only_head)
+    after, stats, _ = jax.jit(step)(begun, batch(), tiny.allowed())
+    assert distance(after.params["text"]["layers"], tiny.params()["text"]["layers"]) == 0
+    _, everywhere, _ = sft()(fresh(), batch(), tiny.allowed())
+    assert 0 < stats["grad_norm"] < everywhere["grad_norm"]
+    total = steps.zeros(only_head, tiny.params())
+    assert len(total) == len(jax.tree.leaves(tiny.params())) - only_head.changes.count(False)
+
+
 def test_unknown_forms_of_the_loss_are_named():
     with pytest.raises(ValueError, match=r"aggregation must be one of \['sequence_mean', 'token_"):
-        steps.RgrpoConfig(aggregation="mean")
+        losses.RgrpoConfig(aggregation="mean")
     with pytest.raises(ValueError, match=r"ratio must be one of \['sequence', 'token'\], found"):
-        steps.RgrpoConfig(ratio="x")
+        losses.RgrpoConfig(ratio="x")
