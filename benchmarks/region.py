@@ -17,7 +17,7 @@ from benchmarks.side import Side
 from benchmarks.table import OURS, Result, Row
 from r3jax.buckets import ImageBucket
 from r3jax.data import frames
-from r3jax.regions import Region
+from r3jax.records import Region
 
 PEER, XLA = "Transformers", "r3jax by XLA"
 LOOKS = 64
@@ -33,7 +33,7 @@ def work(name: str) -> tuple[list[np.ndarray], list[Region]]:
     """The images of a work, uint8 [height, width, 3], and the looks at them."""
     if name == "script":
         return mini.pictures(mini.QUESTIONS), [
-            Region(q, script.box(q, e, look), script.CROP_SIDE, script.CROP_SIDE)
+            script.region(q, e, look)._replace(image=q)
             for q, e in script.rows()
             for look in range(script.LOOKS)
         ]

@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks import mini
 from r3jax import patches
-from r3jax.data import frames, images
+from r3jax.data import images
+from r3jax.records import Region
 from r3jax.update import objective
 
 EPISODES = 5  # of each of mini.QUESTIONS questions
@@ -50,9 +51,12 @@ def box(question: int, episode: int, look: int) -> tuple[int, int, int, int]:
 
 def crop(image: np.ndarray, question: int, episode: int, look: int) -> np.ndarray:
     """What a look shows of the question's image, uint8 [CROP_SIDE, CROP_SIDE, 3], by LANCZOS."""
-    given = box(question, episode, look)
-    zoom = CROP_SIDE / (given[2] - given[0])
-    return images.cut_crop(image, frames.CropPlan(given, zoom, CROP_SIDE, CROP_SIDE))
+    return images.cut_crop(image, region(question, episode, look))
+
+
+def region(question: int, episode: int, look: int) -> Region:
+    """What a look shows of the question's image."""
+    return Region(0, box(question, episode, look), CROP_SIDE, CROP_SIDE)
 
 
 def sampled() -> np.ndarray:

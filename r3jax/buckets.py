@@ -53,6 +53,8 @@ class Buckets:
     `images` and `crops` are what the prompts' images and the crops are encoded in, `look_tokens`
     the longest insertion after a box (a crop with its frame, or a message). An update computes on
     a packed stream: `fill` are the shares of its padded places that a stream may have room for.
+    Where looks are cut on the device, `originals` are the height and width of the largest original
+    image in pixels (None: of the largest that comes).
 
     Raises: ValueError for a list without sizes, a size under 1, and shares that do not end at 1.
     """
@@ -63,16 +65,21 @@ class Buckets:
     images: tuple[ImageBucket, ...]
     crops: tuple[ImageBucket, ...]
     fill: tuple[float, ...] = (0.22, 0.29, 0.38, 0.5, 0.7, 1.0)
+    originals: tuple[int, int] | None = None
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             values = getattr(self, field.name)
-            if isinstance(values, tuple) and not values:
+            if values == ():
                 raise ValueError(f"buckets.{field.name} is empty: give at least one size")
         for name in ("prompt_tokens", "suffix_tokens", "look_tokens"):
             sizes = getattr(self, name)
             if min(sizes if isinstance(sizes, tuple) else (sizes,)) < 1:
                 raise ValueError(f"buckets.{name} must be at least 1, found {sizes}")
+        if self.originals is not None and min(self.originals) < 1:
+            raise ValueError(
+                f"buckets.originals are a height and a width in pixels, found {self.originals}"
+            )
         if min(self.fill) <= 0 or max(self.fill) != 1:
             raise ValueError(
                 "buckets.fill are shares above 0, the largest 1.0 (room for all padding), found "

@@ -7,7 +7,9 @@ SFT uses the same records: its `Episode` is written by a teacher instead of the 
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,13 +77,27 @@ class Question:
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+class Region(NamedTuple):
+    """A part of an image and the size to show it at.
+
+    `image` numbers the image, `box` is x1, y1, x2, y2 in whole pixels of it, right and bottom
+    exclusive; `height` and `width` are pixels, multiples of 28.
+    """
+
+    image: int
+    box: tuple[int, int, int, int]
+    height: int
+    width: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Look:
     """One request for a closer view and what came of it.
 
-    `text` is what the model wrote. Boxes are None unless they parsed. `crop` is the enlarged
-    region, uint8 [height, width, 3] with sides that are multiples of 28; None unless outcome is OK.
-    `features` [I, D] is what the vision tower made of it, where somebody kept it.
+    `text` is what the model wrote. Boxes are None unless they parsed. Where the outcome is OK,
+    `region` is what is shown of the question's image and `cut` makes the crop of it; a crop that
+    shows something else has no region. `features` [I, D] is what the vision tower made of it, where
+    somebody kept it.
     """
 
     text: str
@@ -89,8 +105,18 @@ class Look:
     box_resized: Box | None = None
     box_original: Box | None = None
     zoom: float | None = None
-    crop: np.ndarray | None = None
+    region: Region | None = None
+    cut: Callable[[], np.ndarray] | None = None
     features: np.ndarray | None = None
+
+    @functools.cached_property
+    def crop(self) -> np.ndarray | None:
+        """What the model sees, uint8 [height, width, 3] with sides that are multiples of 28.
+
+        Cut when somebody asks for it: a device that cuts regions itself never does. None unless
+        the outcome is OK.
+        """
+        return None if self.cut is None else self.cut()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +158,7 @@ class Episode:
     @property
     def crops(self) -> tuple[np.ndarray, ...]:
         """The images whose tokens the episode holds, in order."""
-        return tuple(look.crop for look in self.looks if look.crop is not None)
+        return tuple(look.crop for look in self.looks if look.cut is not None)
 
 
 @dataclasses.dataclass(frozen=True)

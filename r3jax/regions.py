@@ -12,22 +12,10 @@ import numpy as np
 from r3jax import batches, patches
 from r3jax.arrays import Array, Int, UInt8
 from r3jax.buckets import ImageBucket
+from r3jax.records import Region
 
 # Sides of stored images are multiples of these: the tiles that 8-bit arrays have in a TPU's memory.
 TILE = (32, 128)
-
-
-class Region(NamedTuple):
-    """A part of an image and the size to show it at, a `CropPlan` with the number of its image.
-
-    `box` is x1, y1, x2, y2 in whole pixels, right and bottom exclusive; `height` and `width` are
-    pixels, multiples of 28.
-    """
-
-    image: int
-    box: tuple[int, int, int, int]
-    height: int
-    width: int
 
 
 class RegionBatch(NamedTuple):
@@ -78,19 +66,19 @@ def empty_regions(bucket: ImageBucket) -> RegionBatch:
     return RegionBatch(image, box, grid, number, segment)
 
 
-def stack_planes(
-    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], height: int = 1, width: int = 1
-) -> UInt8[np.ndarray, "images 3 height width"]:
-    """Images of any sizes as the device keeps them: planes of colour, padded right and below.
+def whole_tiles(height: int, width: int) -> tuple[int, int]:
+    """The sides that an image of these sides is stored with.
 
-    Sides are at least `height` and `width` pixels: so batches of smaller images have one shape.
+    >>> whole_tiles(1080, 1920)
+    (1088, 1920)
     """
-    sides = (
-        max([least, *(image.shape[axis] for image in images)])
-        for axis, least in enumerate((height, width))
-    )
-    padded = (-(-side // tile) * tile for side, tile in zip(sides, TILE))
-    planes = np.zeros((len(images), 3, *padded), np.uint8)
-    for plane, image in zip(planes, images):
-        plane[:, : image.shape[0], : image.shape[1]] = np.moveaxis(image, -1, 0)
+    return -(-height // TILE[0]) * TILE[0], -(-width // TILE[1]) * TILE[1]
+
+
+def as_planes(
+    image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int
+) -> UInt8[np.ndarray, "3 height width"]:
+    """An image as the device keeps it: planes of colour, padded right and below."""
+    planes = np.zeros((3, height, width), np.uint8)
+    planes[:, : image.shape[0], : image.shape[1]] = np.moveaxis(image, -1, 0)
     return planes

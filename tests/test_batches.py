@@ -1,6 +1,7 @@
 """Packing: every token, position and feature of every episode lands where the update reads it."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def interleave(rng, images, words: int, start: int = 0):
 def pack(prompts, episodes):
     """Groups as the update takes them."""
     shape = (len(prompts), len(episodes[0]))
-    return update_pack.pack(prompts, episodes, np.ones(shape), np.ones(shape), SHAPES, IMAGE)
+    return update_pack.pack(prompts, episodes, np.ones(shape), np.ones(shape, bool), SHAPES, IMAGE)
 
 
 def make_prompt(rng, images) -> Prompt:
@@ -75,7 +76,7 @@ def make_prompt(rng, images) -> Prompt:
 def make_episode(rng, prompt: Prompt, crops) -> Episode:
     tokens, source, where, _ = interleave(rng, crops, 3, prompt.next_position)
     logp = np.where(source == Source.SAMPLED, rng.normal(size=len(tokens)), 0).astype(np.float32)
-    views = tuple(Look("", LookOutcome.OK, crop=crop) for crop in crops)
+    views = tuple(Look("", LookOutcome.OK, cut=functools.partial(np.array, crop)) for crop in crops)
     views += (Look("", LookOutcome.OUTSIDE),)
     return Episode(tokens, source, where, logp, views, Stop.END, "", None)
 

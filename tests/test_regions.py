@@ -7,7 +7,7 @@ import pytest
 
 from r3jax import batches, regions
 from r3jax.buckets import ImageBucket
-from r3jax.regions import Region
+from r3jax.records import Region
 
 BUCKET = ImageBucket(rows=2, windows=6, slots=64)
 CROPS = [  # the third is the first again
@@ -54,14 +54,9 @@ def test_regions_that_do_not_fit_name_what_they_are():
         regions.pack_regions([Region(0, (0, 0, 9, 9), 30, 28)], [BUCKET], "crops")
 
 
-def test_planes_hold_every_image_and_zeros_and_have_sides_of_whole_tiles():
-    rng = np.random.default_rng(1)
-    images = [rng.integers(1, 256, (*sides, 3), dtype=np.uint8) for sides in [(33, 5), (1, 129)]]
-    planes = regions.stack_planes(images)
-    assert planes.shape == (2, 3, 64, 256) and planes.dtype == np.uint8
-    for plane, image in zip(planes, images):
-        height, width, _ = image.shape
-        np.testing.assert_array_equal(np.moveaxis(plane[:, :height, :width], 0, -1), image)
-        assert np.count_nonzero(plane) == image.size
-    assert regions.stack_planes(images, height=65, width=1).shape == (2, 3, 96, 256)
-    assert regions.stack_planes([], height=32, width=128).shape == (0, 3, 32, 128)
+def test_planes_hold_the_image_and_zeros():
+    image = np.random.default_rng(1).integers(1, 256, (33, 5, 3), dtype=np.uint8)
+    planes = regions.as_planes(image, *regions.whole_tiles(33, 5))
+    assert planes.shape == (3, 64, 128) and planes.dtype == np.uint8
+    np.testing.assert_array_equal(np.moveaxis(planes[:, :33, :5], 0, -1), image)
+    assert np.count_nonzero(planes) == image.size

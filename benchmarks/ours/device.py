@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import mini, region, script
 from benchmarks.ours import loop, plain
+from benchmarks.ours import region as ours_region
 from benchmarks.ours import update as episodes_of
 from r3jax import batches, regions
 from r3jax.kernels import region as kernel
@@ -146,7 +147,8 @@ def looks(name: str) -> tuple[Work, Work]:
     """The looks of `region` from planes on the device: the kernel alone, and with their placing."""
     way = crops.Way.PALLAS if jax.default_backend() == "tpu" else crops.Way.XLA
     pictures, asked = region.work(name)
-    originals, buckets = crops.keep(pictures, way), [region.BUCKETS[name]]
+    originals = crops.put(crops.room(way, len(pictures)), range(len(pictures)), pictures)
+    buckets, shown = [region.BUCKETS[name]], ours_region.looks_at(pictures, asked)
     batch, bucket, _ = regions.pack_regions(asked, buckets, name)
     batch, backend = jax.device_put(batch), kernel.Backend(way)
 
@@ -154,6 +156,6 @@ def looks(name: str) -> tuple[Work, Work]:
         return kernel.cut_regions(originals.planes, batch, bucket.slots, backend)
 
     def placed(_):
-        return crops.cut(originals, asked, buckets, name)[0]
+        return crops.cut(originals, shown, buckets, name)[0]
 
     return Work(alone, no_preparation), Work(placed, no_preparation)

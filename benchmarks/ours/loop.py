@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -12,9 +13,9 @@ from benchmarks import mini, script
 from benchmarks.ours import plain
 from r3jax import host, patches
 from r3jax.buckets import Buckets, ImageBucket
-from r3jax.data import chat, frames, looks, tokenizer
+from r3jax.data import chat, frames, images, looks, tokenizer
 from r3jax.records import Look, LookOutcome, Question, Source
-from r3jax.rollout import engine, programs, stops
+from r3jax.rollout import crops, engine, programs, stops
 from r3jax.run import pretrained
 
 ROWS = mini.QUESTIONS * script.EPISODES
@@ -63,9 +64,10 @@ class ScriptedLooks:
         self.asked[question, number] += 1
         box = script.box(question, episode, number)
         floats = tuple(map(float, box))
-        crop = script.crop(image, question, episode, number)
+        region = script.region(question, episode, number)
+        cut = functools.partial(images.cut_crop, image, region)
         zoom = script.CROP_SIDE / (box[2] - box[0])
-        return Look(text, LookOutcome.OK, floats, floats, zoom, crop)
+        return Look(text, LookOutcome.OK, floats, floats, zoom, region, cut)
 
 
 def questions(tok: tokenizer.Tokenizer, pictures: Sequence[np.ndarray]) -> list[Question]:
@@ -97,9 +99,9 @@ def rollout(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], No
         config.episodes,
         BUCKETS,
     )
-    eng = engine.Engine(
-        net, start.tokenizer, FORM, BUCKETS, config, made, ScriptedLooks(pictures), True
-    )
+    way = crops.way_for(jax.default_backend())
+    look = ScriptedLooks(pictures)
+    eng = engine.Engine(net, start.tokenizer, FORM, BUCKETS, config, made, way, look, True)
     asked, steps = questions(start.tokenizer, pictures), iter(range(10**6))
 
     def step() -> None:

@@ -101,7 +101,7 @@ def train_text(net, params) -> Callable[[], None]:
     held = [init_state(jax.tree.map(jnp.array, params), optimizer)]
 
     def work() -> None:
-        held[0], stats = step(held[0], batch, allowed)
+        held[0], stats, _ = step(held[0], batch, allowed)
         jax.block_until_ready((held[0], stats))
 
     return work

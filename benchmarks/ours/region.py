@@ -1,6 +1,7 @@
 """r3jax's ways to cut looks, each up to a batch that is ready on the device."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from benchmarks import region
 from benchmarks.ours import plain
 from r3jax import host
+from r3jax.data import images
+from r3jax.records import Look, LookOutcome, Region
 from r3jax.rollout import crops as ways
 from r3jax.rollout.crops import Way
 
@@ -24,10 +27,20 @@ def crops() -> tuple[dict, dict[str, Callable[[], object]]]:
 
 def _cutter(name: str, way: Way) -> Callable[[], object]:
     pictures, asked = region.work(name)
-    originals = ways.keep(pictures, way)
+    room = ways.room(way, len(pictures))
+    originals = ways.put(room, range(len(pictures)), pictures)
 
     def call():
-        batch, _ = ways.cut(originals, asked, [region.BUCKETS[name]], name)
+        batch, _ = ways.cut(originals, looks_at(pictures, asked), [region.BUCKETS[name]], name)
         return jax.block_until_ready(jax.device_put(batch))
 
     return call
+
+
+def looks_at(pictures: Sequence[np.ndarray], asked: Sequence[Region]) -> list[tuple[int, Look]]:
+    """Looks that nobody has cut yet."""
+    return [
+        (one.image, Look("", LookOutcome.OK, region=one, cut=cut))
+        for one in asked
+        for cut in [functools.partial(images.cut_crop, pictures[one.image], one)]
+    ]

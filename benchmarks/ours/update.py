@@ -42,7 +42,7 @@ def episodes(net, params, asked: list[Prompt]) -> list[list[Episode]]:
         images, index = batches.pack_images(part, loop.BUCKETS.crops, "crops")
         encoded = encode(net, params, images)
         table += [encoded[i] for i in index]
-    seen = iter([Look("", LookOutcome.OK, crop=c, features=f) for c, f in zip(crops, table)])
+    seen = iter([Look("", LookOutcome.OK, features=features) for features in table])
     sampled = script.sampled()
     made = {
         row: episode(net.config, asked[row[0]], sampled[row], [next(seen), next(seen)])

@@ -8,15 +8,17 @@ import zlib
 from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from r3jax.data import frames
-from r3jax.regions import Region
+from r3jax.records import Region
 
 MAX_PIXELS = 2**26  # 67 megapixels, 192 MiB as RGB: above any camera or scan in the training sets
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 BICUBIC = Image.Resampling.BICUBIC
 LANCZOS = Image.Resampling.LANCZOS
+
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 # Everything that Pillow's decoders are known to raise on damaged bytes.
 _DECODE_ERRORS = (
@@ -140,11 +142,13 @@ def open_image(
 
 
 def read_size(source: ImageSource) -> tuple[int, int]:
-    """Height and width as the header says, before any turning; ImageError where it says nothing."""
+    """Height and width of the image as it is opened, from its header; ImageError where that says
+    nothing."""
     file = source.stream() if isinstance(source, StoredImage) else source
     try:
         with Image.open(file, formats=FORMATS) as image:
-            return image.height, image.width
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
     except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise _damaged(source, error) from error
 

@@ -9,6 +9,7 @@ Nothing a model can write makes these functions raise: every request ends in a `
 """
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from r3jax.data import frames, images
-from r3jax.records import Box, Look, LookOutcome
+from r3jax.records import Box, Look, LookOutcome, Region
 
 BOX_KEY = "bbox_2d"
 # A box object is some 40 characters; what is longer is no request, and reading stays bounded.
@@ -128,7 +129,7 @@ def _as_number(item: object) -> float:
 def take_look(
     text: str, image: np.ndarray, frame: frames.Frame, earlier: Sequence[Look], rules: LookRules
 ) -> Look:
-    """Serve the last box of `text`: a crop of the original `image`, or the reason for none.
+    """Serve the last box of `text`: a region of the original `image`, or the reason for none.
 
     `text` is what the model wrote, the whole episode or its part since the last look; `image` is
     uint8 [frame.original_height, frame.original_width, 3]; `earlier` are all requests so far.
@@ -144,8 +145,9 @@ def take_look(
     box_resized = clamp(parsed.box, frame)
     box_original = frame.to_original(box_resized)
     plan = frames.plan_crop(frame, box_original, rules.crop)
-    crop = images.cut_crop(image, plan)
-    return Look(parsed.text, LookOutcome.OK, box_resized, box_original, plan.zoom, crop)
+    region = Region(0, plan.box, plan.height, plan.width)
+    cut = functools.partial(images.cut_crop, image, region)
+    return Look(parsed.text, LookOutcome.OK, box_resized, box_original, plan.zoom, region, cut)
 
 
 def blank_look(
@@ -153,9 +155,11 @@ def blank_look(
 ) -> Look:
     """As `take_look`, but the crop is plain grey: what a model answers that cannot see."""
     look = take_look(text, image, frame, earlier, rules)
-    if look.crop is None:
+    if look.region is None:
         return look
-    return dataclasses.replace(look, crop=np.full_like(look.crop, GREY))
+    size = look.region.height, look.region.width, 3
+    grey = functools.partial(np.full, size, GREY, np.uint8)
+    return dataclasses.replace(look, region=None, cut=grey)
 
 
 def check_box(

@@ -35,7 +35,7 @@ def cut_regions(
 ) -> VisionBatch:
     """Cuts regions [R, W] out of images, enlarges them and arranges their patches [R, W, U, C].
 
-    `planes` are as `regions.stack_planes` makes them, `slots` is U. Equal to `patches.arrange` of
+    `planes` are as `regions.as_planes` makes them, `slots` is U. Equal to `patches.arrange` of
     the same crops but for their levels: within 1 of Pillow's on 99.9 % of values, 2 on all.
     """
     cut = region_tpu.cut_windows if backend is Backend.PALLAS else region_xla.cut_windows

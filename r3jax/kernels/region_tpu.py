@@ -34,7 +34,7 @@ def cut_windows(
     if any(side % tile for side, tile in zip(planes.shape[2:], TILE)):
         raise ValueError(
             f"planes must have sides in multiples of {TILE}, found {planes.shape[2:]}: make them "
-            "with r3jax.regions.stack_planes"
+            "with r3jax.regions.as_planes"
         )
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), regions)
     integers, reals = jax.vmap(_describe)(flat)

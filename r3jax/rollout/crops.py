@@ -1,4 +1,4 @@
-"""The ways from boxes to patches of crops, and which of them a device gets.
+"""From looks to the patches of their crops: by Pillow on the host, or where the images are.
 
 >>> way_for("cpu"), way_for("tpu")
 (<Way.HOST: 'host'>, <Way.PALLAS: 'pallas'>)
@@ -6,20 +6,21 @@
 
 import dataclasses
 import enum
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from r3jax import batches, patches, regions
 from r3jax.arrays import Array
 from r3jax.buckets import ImageBucket
-from r3jax.data import images
 from r3jax.kernels import region
 from r3jax.patches import VisionBatch
-from r3jax.regions import Region
+from r3jax.records import Look
 
 
 class Way(enum.StrEnum):
@@ -49,59 +50,95 @@ def way_for(platform: str) -> Way:
 
 @dataclasses.dataclass(frozen=True)
 class Originals:
-    """The images that regions are cut from, uint8 [height, width, 3] each, for one `way`.
+    """The images that looks are cut from, each at its place, as `way` needs them.
 
-    `planes` are the same on the device, None where the host cuts.
+    `planes` uint8 [places, 3, height, width] are on the device; None where the host cuts. `sides`
+    are the height and width that they have room for, None for as much as comes.
     """
 
     way: Way
-    pictures: Sequence[np.ndarray]
     planes: Array | None
+    sides: tuple[int, int] | None
 
 
-def keep(pictures: Sequence[np.ndarray], way: Way, height: int = 1, width: int = 1) -> Originals:
-    """Puts images where `way` cuts them: once a batch of prompts.
-
-    On a device they are stored with sides of at least `height` and `width`; the largest that may
-    come, and one number of images, keep the program's shapes the same.
-    """
+def room(way: Way, places: int, sides: tuple[int, int] | None = None) -> Originals:
+    """Room for so many images. With `sides` the shapes of programs never change."""
     if way is Way.HOST:
-        return Originals(way, pictures, None)
-    planes = regions.stack_planes(pictures, height, width)
-    return Originals(way, pictures, jax.device_put(planes))
+        return Originals(way, None, sides)
+    stored = regions.whole_tiles(*(sides or (1, 1)))
+    return Originals(way, jnp.zeros((places, 3, *stored), jnp.uint8), sides)
+
+
+def put(originals: Originals, places: Sequence[int], pictures: Sequence[np.ndarray]) -> Originals:
+    """Puts images, uint8 [height, width, 3], in these places, for whatever was there.
+
+    The room given is used up. Raises: ValueError for an image larger than its `sides`.
+    """
+    planes = originals.planes
+    if planes is None or not pictures:
+        return originals
+    largest = tuple(max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    if originals.sides is not None and any(np.greater(largest, originals.sides)):
+        raise ValueError(
+            f"an image is up to {largest[0]} x {largest[1]} pixels (height x width), but "
+            f"buckets.originals has room for {originals.sides}: raise it"
+        )
+    planes = _grow(planes, largest)
+    for place, picture in zip(places, pictures):
+        planes = write(planes, np.int32(place), regions.as_planes(picture, *planes.shape[2:]))
+    return dataclasses.replace(originals, planes=planes)
+
+
+def _grow(planes: Array, needed: tuple[int, int]) -> Array:
+    """Room for sides of these pixels, in powers of two, so that it seldom changes."""
+    more = [0, 0]
+    for axis, (side, stored) in enumerate(zip(needed, planes.shape[2:])):
+        if side > stored:
+            more[axis] = (1 << (side - 1).bit_length()) - stored
+    return jnp.pad(planes, [(0, 0), (0, 0), *((0, n) for n in more)]) if any(more) else planes
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def write(planes: Array, place: Array, picture: Array) -> Array:
+    """Planes [places, 3, height, width] with a picture [3, height, width] at a place."""
+    return planes.at[place].set(picture)
 
 
 def cut(
-    originals: Originals, asked: Sequence[Region], choices: Sequence[ImageBucket], what: str
+    originals: Originals,
+    asked: Sequence[tuple[int, Look]],
+    choices: Sequence[ImageBucket],
+    what: str,
 ) -> tuple[VisionBatch, list[np.ndarray]]:
-    """Cuts and enlarges regions and arranges their patches in the smallest bucket that takes them.
+    """Cuts what looks show and arranges the patches in the smallest bucket that takes them.
 
-    Equal regions are cut once. Returns the batch and each region's feature indices.
+    `asked` are looks with the places of their images. Equal regions are cut once; crops that show
+    no region are taken as they are. Returns the batch and each look's feature indices.
     Raises: ValueError where no bucket takes them, naming `what` they are.
     """
-    if originals.way is Way.HOST:
-        return _cut_on_host(originals.pictures, asked, choices, what)
-    batch, bucket, index = regions.pack_regions(asked, choices, what)
+    if originals.planes is None or any(look.region is None for _, look in asked):
+        return _cut_on_host(asked, choices, what)
+    given = [look.region._replace(image=place) for place, look in asked]
+    batch, bucket, index = regions.pack_regions(given, choices, what)
     backend = region.Backend(originals.way)
     return region.cut_regions(originals.planes, batch, bucket.slots, backend), index
 
 
 def _cut_on_host(
-    pictures: Sequence[np.ndarray],
-    asked: Sequence[Region],
-    choices: Sequence[ImageBucket],
-    what: str,
+    asked: Sequence[tuple[int, Look]], choices: Sequence[ImageBucket], what: str
 ) -> tuple[VisionBatch, list[np.ndarray]]:
     """Crops by Pillow on as many threads as there are cores: it lets others run while it works."""
-
-    def one(given: Region) -> np.ndarray:
-        return patches.patchify(images.cut_crop(pictures[given.image], given))
-
-    distinct = list(dict.fromkeys(asked))
-    grids = [patches.merged_grid((given.height, given.width)) for given in distinct]
-    bucket = batches.choose_images(grids, choices, what)
+    keys = [_shown(place, look) for place, look in asked]
+    distinct = {key: look for key, (_, look) in zip(keys, asked)}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cut_patches = list(pool.map(one, distinct))
+        cut_patches = list(pool.map(lambda look: patches.patchify(look.crop), distinct.values()))
+    grids = [patches.merged_grid(look.crop.shape) for look in distinct.values()]
+    bucket = batches.choose_images(grids, choices, what)
     batch, index = patches.arrange(cut_patches, grids, bucket.rows, bucket.windows, bucket.slots)
     where = dict(zip(distinct, index))
-    return batch, [where[given] for given in asked]
+    return batch, [where[key] for key in keys]
+
+
+def _shown(place: int, look: Look) -> Hashable:
+    """Looks with an equal one show the same."""
+    return (place, look.region) if look.region else (look.crop.shape, look.crop.tobytes())

@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
+import jax
 import numpy as np
 
 from r3jax.buckets import Buckets
@@ -21,7 +22,7 @@ from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.records import Group, Question, Source
-from r3jax.rollout import programs, seats, serve
+from r3jax.rollout import crops, programs, seats, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.sampling import SamplingConfig
 from r3jax.rollout.state import DecodeState
@@ -76,7 +77,8 @@ class Tally:
 class Engine:
     """A model ready to make episodes: it holds no parameters and no state.
 
-    `look` answers a box, as `looks.take_look` does; another function shows something else.
+    `way` is how crops are cut, `look` answers a box, as `looks.take_look` does; another function
+    shows something else.
     `keep_features` leaves what the vision tower made of images and crops in the records, for
     updates that leave the tower as it is.
     """
@@ -87,6 +89,7 @@ class Engine:
     buckets: Buckets
     config: RolloutConfig
     programs: programs.Programs
+    way: crops.Way
     look: looks.LookTaker = looks.take_look
     keep_features: bool = False
 
@@ -112,7 +115,8 @@ def make_engine(
         config.episodes,
         buckets,
     )
-    return Engine(model, tokenizer, form, buckets, config, made, keep_features=keep_features)
+    way = crops.way_for(jax.default_backend())
+    return Engine(model, tokenizer, form, buckets, config, made, way, keep_features=keep_features)
 
 
 def collect(
@@ -152,13 +156,15 @@ def stream(
     at_once = list(itertools.islice(built, config.questions // config.arriving))
     if not at_once:
         return
-    queue, taken = seats.Queue(built), {}
+    queue = seats.Queue(built)
+    originals = crops.room(engine.way, config.questions, engine.buckets.originals)
+    seated = seats.Seats({}, originals)
     state = run.start(max(one.prompt_tokens for one in at_once))
     for number, one in enumerate(at_once):
         groups = range(number * config.arriving, (number + 1) * config.arriving)
-        state = seats.admit(engine, params, state, one, groups, taken, seed, step)
+        state = seats.admit(engine, params, state, one, groups, seated, seed, step)
     policy = run.policy(params)
-    while taken:
+    while seated.taken:
         wanted = FOREVER if queue.ended else config.arriving
         with span(Phase.DECODE) as done:
             state = done(run.decode(policy, state, Until(FOREVER, patience, wanted)))
@@ -167,13 +173,13 @@ def stream(
             snapshot = serve.read(state)
         state = _with_room(engine, state, snapshot)
         if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
-            state = _serve(engine, params, policy, state, snapshot, taken)
-        for leaving in seats.due(snapshot, taken, config.arriving):
-            for number, group in seats.leave(engine, state, taken, leaving):
+            state = _serve(engine, params, policy, state, snapshot, seated)
+        for leaving in seats.due(snapshot, seated.taken, config.arriving):
+            for number, group in seats.leave(engine, state, seated.taken, leaving):
                 tally.tokens += sum(int((e.source == Source.SAMPLED).sum()) for e in group.episodes)
                 yield number, group
             if following := queue.take():
-                state = seats.admit(engine, params, state, following, leaving, taken, seed, step)
+                state = seats.admit(engine, params, state, following, leaving, seated, seed, step)
     tally.steps += int(state.steps)
 
 
@@ -183,18 +189,18 @@ def _serve(
     policy,
     state: DecodeState,
     snapshot: serve.Snapshot,
-    taken: dict[int, seats.Seat],
+    seated: seats.Seats,
 ) -> DecodeState:
     """Gives the waiting rows what they ask for, while the others decode."""
     run = engine.programs
-    rows = {(b, g): row for b, seat in taken.items() for g, row in enumerate(seat.rows)}
+    rows = {(b, g): row for b, seat in seated.taken.items() for g, row in enumerate(seat.rows)}
     with span(Phase.LOOKS) as done:
         chunks = serve.in_chunks(snapshot.waiting, engine.buckets)
         texts = [serve.new_text(engine, state, snapshot, chunk, rows) for chunk in chunks]
         if snapshot.decodes:
             state = run.decode(policy, state, Until(AHEAD, FOREVER, FOREVER))
         for text in texts:
-            served = serve.insert_looks(engine, snapshot, text, rows)
+            served = serve.insert_looks(engine, snapshot, text, rows, seated.originals)
             if not served.insertion.count.any():  # they ask once too often, or have no room
                 state = run.settle(state, served.insertion.status)
                 continue

@@ -16,7 +16,7 @@ from r3jax.data import chat, frames
 from r3jax.patches import VisionBatch
 from r3jax.phases import Phase, span
 from r3jax.records import Episode, Group, Prompt, Question, Source, Stop
-from r3jax.rollout import serve
+from r3jax.rollout import crops, serve
 from r3jax.rollout.state import Arrivals, DecodeState, Status, Written
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ class Built:
     images: VisionBatch
     shown: Sequence[np.ndarray]
     prompt_tokens: int
+
+
+@dataclasses.dataclass
+class Seats:
+    """Who has which group of rows, and the images that looks of the groups are cut from."""
+
+    taken: dict[int, Seat]
+    originals: crops.Originals
 
 
 class Queue:
@@ -108,7 +116,7 @@ def admit(
     state: DecodeState,
     built: Built,
     groups: Sequence[int],
-    taken: dict[int, Seat],
+    seats: Seats,
     seed: int,
     step: int,
 ) -> DecodeState:
@@ -134,8 +142,10 @@ def admit(
             keys=run.keys(seed, step, numbers),
         )
         state = done(run.admit(state, arrivals))
+        pictures = [question.images[0] for question in built.questions]
+        seats.originals = crops.put(seats.originals, groups, pictures)
     table = np.asarray(features) if engine.keep_features else None
-    taken.update(zip(groups, _seats(engine, built, table)))
+    seats.taken.update(zip(groups, _seats(engine, built, table)))
     return state
 
 

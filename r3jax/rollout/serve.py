@@ -16,6 +16,7 @@ from r3jax.data import chat, frames, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.patches import FACTOR, VisionBatch
 from r3jax.records import Look, LookOutcome, Question
+from r3jax.rollout import crops
 from r3jax.rollout.state import KEEP, DecodeState, Insertion, Status
 
 if TYPE_CHECKING:
@@ -154,21 +155,28 @@ class Served:
 
 
 def insert_looks(
-    engine: "Engine", snapshot: Snapshot, text: Mapping[Place, str], rows: Mapping[Place, Row]
+    engine: "Engine",
+    snapshot: Snapshot,
+    text: Mapping[Place, str],
+    rows: Mapping[Place, Row],
+    originals: crops.Originals,
 ) -> Served:
-    """Takes the looks that rows ask for in what they have written."""
+    """Takes the looks that rows ask for in what they have written.
+
+    `originals` have each group's image at its number.
+    """
     insertion = nothing(snapshot.status.shape, engine.buckets.look_tokens)
-    crops, owners = [], []
-    for at in text:
-        crop = _answer_box(engine, snapshot, at, text[at], rows[at], insertion)
-        if crop is not None:
-            crops.append(crop)
-            owners.append(at)
-    vision, index = batches.pack_images(crops, engine.buckets.crops, "crops of a rollout")
-    for at, features in zip(owners, index):
+    answers = {
+        at: _answer_box(engine, snapshot, at, written, rows[at], insertion)
+        for at, written in text.items()
+    }
+    shown = {at: look for at, look in answers.items() if look is not None}
+    asked = [(group, look) for (group, _), look in shown.items()]
+    vision, index = crops.cut(originals, asked, engine.buckets.crops, "crops of a rollout")
+    for at, features in zip(shown, index):
         # A crop's tokens stand between its two framing tokens.
         insertion.feature_index[at][1 : 1 + len(features)] = features
-    return Served(insertion, vision, dict(zip(owners, index)))
+    return Served(insertion, vision, dict(zip(shown, index)))
 
 
 def keep_features(served: Served, rows: Mapping[Place, Row], table: np.ndarray) -> None:
@@ -193,8 +201,8 @@ def nothing(rows: tuple[int, int], tokens: int) -> Insertion:
 
 def _answer_box(
     engine: "Engine", snapshot: Snapshot, at: Place, text: str, row: Row, insertion: Insertion
-) -> np.ndarray | None:
-    """Writes what follows the row's box into `insertion`; returns the crop if there is one."""
+) -> Look | None:
+    """Writes what follows the row's box into `insertion`; returns the look if it has a crop."""
     length = int(snapshot.length[at])
     image, rules = row.question.images[0], engine.form.look_rules
     look = engine.look(text, image, row.frame, row.looks, rules)
@@ -202,11 +210,12 @@ def _answer_box(
         row.looks.append(look)
         insertion.status[at] = Status.STOPPED
         return None
-    grids = [] if look.crop is None else [patches.merged_grid(look.crop.shape)]
-    if look.crop is None:
-        tokens, source = chat.failed_look_tokens(look.outcome, engine.tokenizer)
-    else:
+    if look.outcome is LookOutcome.OK:
+        grids = [patches.merged_grid(look.region[2:] if look.region else look.crop.shape)]
         tokens, source = chat.look_tokens(grids[0][0] * grids[0][1], engine.tokenizer)
+    else:
+        grids = []
+        tokens, source = chat.failed_look_tokens(look.outcome, engine.tokenizer)
     n, budget = len(tokens), max(engine.buckets.suffix_tokens) + 1
     if length + n >= budget:  # no room to go on after it: the look is not made
         insertion.status[at] = Status.FULL
@@ -219,4 +228,4 @@ def _answer_box(
     insertion.status[at] = Status.DECODING
     row.looks.append(look)
     row.read = length + n
-    return look.crop
+    return look if grids else None

@@ -22,7 +22,7 @@ class Learner:
         self._step = jax.jit(functools.partial(steps.step, loss, optimizer), donate_argnums=0)
         self._zeros = jax.jit(functools.partial(steps.zeros, optimizer))
         self._add = jax.jit(functools.partial(steps.add, loss, optimizer), donate_argnums=0)
-        self._apply = jax.jit(functools.partial(steps.apply, optimizer), donate_argnums=(0, 1))
+        self._apply = jax.jit(functools.partial(steps.apply, optimizer), donate_argnums=0)
 
     def update(
         self, state: TrainState, micro_batches: Sequence[tuple]

@@ -25,7 +25,7 @@ from r3jax.phases import Phase, span
 from r3jax.records import ScoredGroup
 from r3jax.reward import scoring, stats, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
-from r3jax.rollout import engine, programs
+from r3jax.rollout import crops, engine, programs
 from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
@@ -112,11 +112,12 @@ def run(
     pretrained.carry(start, workdir)
     policy, state = _make_policy(config, start)
     frozen = is_frozen(config.optimizer, "vision")
-    eng = engine.make_engine(
-        start.model(), start.tokenizer, start.form, config.buckets, config.rollout, frozen
-    )
     rows = sources.read_rl(config.data)
     shown = [row.image for row in rows]
+    shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), shown)
+    eng = engine.make_engine(
+        start.model(), start.tokenizer, start.form, shapes, config.rollout, frozen
+    )
     encoded = config.rollout.arriving if frozen else max(config.rollout.arriving, config.together)
     warm.check_images(config.buckets, start.form, encoded, shown)
     if not frozen:
@@ -127,7 +128,8 @@ def run(
     with session as run:
         state = run.state
         watch = remember(config.alarms, run.workdir)
-        _compile(config, eng, policy, state)
+        if not run.is_done:
+            _compile(config, eng, policy, state)
         for step in run.steps():
             began = time.monotonic()
             tally = engine.Tally()

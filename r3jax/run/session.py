@@ -81,7 +81,7 @@ class Session:
     def __enter__(self) -> "Session":
         self.progress.__enter__()
         self.compiles.__enter__()
-        if self.start >= self.config.steps:
+        if self.is_done:
             self.progress.note(f"{self.workdir}: all {self.start} steps are done, none is left")
         return self
 
@@ -90,6 +90,11 @@ class Session:
         self.progress.__exit__(*exception)
         self.metrics.close()
         self.store.close()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no step is left: nothing needs to be compiled."""
+        return self.start >= self.config.steps
 
     def steps(self) -> Iterator[int]:
         """The steps that are left; profiles those that are to be."""

@@ -92,9 +92,10 @@ def run(
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
-        _compile(config, start, learner, state, rows, plan, allowed)
-        for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
-            warm.compile_for(loss_fn, state.params, batch, allowed)
+        if not run.is_done:
+            _compile(config, start, learner, state, rows, plan, allowed)
+            for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
+                warm.compile_for(loss_fn, state.params, batch, allowed)
         for step in run.steps():
             began = time.monotonic()
             with span(Phase.DATA):

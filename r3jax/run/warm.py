@@ -5,6 +5,7 @@ time hours into a run. Checked ahead, it does not end the run; compiled ahead, f
 costs no step of it anything.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from r3jax import batches, patches
+from r3jax import batches, patches, regions
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
+from r3jax.kernels import region
 from r3jax.model.stream import lay_out
-from r3jax.rollout import serve
+from r3jax.rollout import crops, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.engine import Engine
 from r3jax.rollout.state import Arrivals
@@ -35,6 +37,24 @@ def check_images(
     largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)[:questions]
     windows, slots = [w for w, _ in largest], max((s for _, s in largest), default=0)
     _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
+
+
+def with_originals(shapes: Buckets, way: crops.Way, shown: Iterable[ImageSource]) -> Buckets:
+    """The buckets of a run about these images, with room for the largest where a device cuts looks.
+
+    Raises: ValueError where they have less room.
+    """
+    if way is crops.Way.HOST:
+        return shapes
+    sizes = [read_size(image) for image in set(shown)]
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    given = shapes.originals or (height, width)
+    if height > given[0] or width > given[1]:
+        raise ValueError(
+            f"buckets.originals: images are up to {height} x {width} pixels (height x width), "
+            f"found room for {given[0]} x {given[1]}: raise it, or leave it out"
+        )
+    return dataclasses.replace(shapes, originals=given)
 
 
 def check_crops(shapes: Buckets, form: chat.ChatFormat, episodes: int) -> None:
@@ -92,7 +112,8 @@ def compile_rollout(eng: Engine, params) -> None:
     numbers = np.zeros(arriving, np.int32)
     keys = compile_for(run.keys, 0, 0, numbers)
     policy = compile_for(run.policy, params)
-    crops = [
+    _compile_cutting(eng)
+    seen = [
         compile_for(run.encode, params, batches.empty_images(bucket)) for bucket in shapes.crops
     ]
     widths = sorted(shapes.prompt_tokens)
@@ -109,11 +130,24 @@ def compile_rollout(eng: Engine, params) -> None:
         for state in states:
             for wider in widths[place + 1 :]:
                 compile_for(run.widen[wider], state)
-            _compile_for_state(eng, params, policy, state, arrivals, crops)
+            _compile_for_state(eng, params, policy, state, arrivals, seen)
 
 
-def _compile_for_state(eng: Engine, params, policy, state, arrivals: Arrivals, crops) -> None:
-    """Compiles what a state of one shape goes through; `crops` are features of each bucket."""
+def _compile_cutting(eng: Engine) -> None:
+    """Compiles what cuts looks, where the device does."""
+    originals = crops.room(eng.way, eng.config.questions, eng.buckets.originals)
+    planes = originals.planes
+    if planes is None:
+        return
+    compile_for(crops.write, planes, np.int32(0), np.zeros(planes.shape[1:], np.uint8))
+    for bucket in eng.buckets.crops:
+        empty, backend = regions.empty_regions(bucket), region.Backend(eng.way)
+        compile_for(region.cut_regions, planes, empty, bucket.slots, backend)
+
+
+def _compile_for_state(eng: Engine, params, policy, state, arrivals: Arrivals, seen) -> None:
+    """Compiles what a state of one shape goes through; `seen` are features of each bucket's
+    crops."""
     run = eng.programs
     rows = eng.config.questions, eng.config.episodes
     insertion = serve.nothing(rows, eng.buckets.look_tokens)
@@ -122,7 +156,7 @@ def _compile_for_state(eng: Engine, params, policy, state, arrivals: Arrivals, c
     compile_for(run.recent, state, np.zeros((serve.most_at_once(eng.buckets), 2), np.int32))
     compile_for(run.settle, state, insertion.status)
     compile_for(run.written, state, arrivals.group)
-    for features in crops:
+    for features in seen:
         compile_for(run.append, params, state, insertion, features)
 
 

@@ -11,7 +11,7 @@ from r3jax.batches import PromptBatch, SuffixBatch
 from r3jax.buckets import Buckets
 from r3jax.model.stream import Stream, lay_out
 from r3jax.patches import UNIT, VisionBatch
-from r3jax.records import Episode, Prompt, ScoredGroup
+from r3jax.records import Episode, LookOutcome, Prompt, ScoredGroup
 from r3jax.update import objective
 from r3jax.update.losses import UpdateBatch
 
@@ -132,10 +132,11 @@ def _kept_features(
         return np.arange(first, first + sum(map(len, features)), dtype=np.int32)
 
     of_prompts = [add([prompt.features]) for prompt in prompts]
-    of_episodes = [
-        [add([look.features for look in episode.looks if look.crop is not None]) for episode in one]
-        for one in episodes
-    ]
+
+    def seen(episode: Episode) -> list[np.ndarray]:
+        return [look.features for look in episode.looks if look.outcome is LookOutcome.OK]
+
+    of_episodes = [[add(seen(episode)) for episode in one] for one in episodes]
     return of_prompts, of_episodes, np.concatenate(table)
 
 

@@ -12,7 +12,7 @@ from r3jax import patches, regions
 from r3jax.buckets import ImageBucket
 from r3jax.data import frames, images
 from r3jax.kernels import lanczos, region, region_tpu, region_xla
-from r3jax.regions import Region
+from r3jax.records import Region
 
 BUCKET = ImageBucket(rows=2, windows=8, slots=64)  # all examples share it: one compilation
 SIDES = [(150, 200), (97, 256)]  # height, width: less than the planes that hold them
@@ -28,8 +28,14 @@ def draw(height: int, width: int, seed: int) -> np.ndarray:
     return np.where(rng.random((height, width, 1)) < 0.5, noise, blocks).astype(np.uint8)
 
 
+def stack(pictures) -> np.ndarray:
+    """Pictures as planes with room for the largest."""
+    sides = regions.whole_tiles(*(max(p.shape[axis] for p in pictures) for axis in (0, 1)))
+    return np.stack([regions.as_planes(picture, *sides) for picture in pictures])
+
+
 PICTURES = [draw(*sides, seed) for seed, sides in enumerate(SIDES)]
-PLANES = regions.stack_planes(PICTURES)
+PLANES = stack(PICTURES)
 
 
 def expected(pictures, asked, bucket):
@@ -104,7 +110,7 @@ def test_a_large_image_loses_no_places():
     ]
     bucket = ImageBucket(rows=2, windows=30, slots=64)
     batch, _, _ = regions.pack_regions(asked, [bucket], "regions")
-    found = region.cut_regions(regions.stack_planes([picture]), batch, bucket.slots)
+    found = region.cut_regions(stack([picture]), batch, bucket.slots)
     check(found, expected([picture], asked, bucket))
 
 
@@ -154,7 +160,7 @@ def test_the_kernel_for_tpus_cuts_the_same_levels(asked):
 
 @pytest.mark.slow
 def test_the_kernel_for_tpus_reads_large_boxes_in_tiles():
-    planes = regions.stack_planes([draw(300, 700, seed=6)])
+    planes = stack([draw(300, 700, seed=6)])
     asked = [
         Region(0, (0, 0, 700, 300), 112, 224),
         Region(0, (400, 200, 700, 300), 28, 28),

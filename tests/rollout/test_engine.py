@@ -11,7 +11,7 @@ from r3jax import batches, buckets, patches
 from r3jax.compiles import CompileCounter
 from r3jax.data import chat, frames, looks
 from r3jax.records import LookOutcome, Source, Stop
-from r3jax.rollout import engine, serve, state
+from r3jax.rollout import crops, engine, serve, state
 from tests import tiny
 from tests.rollout import rolled
 
@@ -134,6 +134,22 @@ def test_a_look_without_room_is_not_made_and_the_episode_counts_as_truncated():
         assert (found.stop is Stop.LENGTH) == (n < len(expected.tokens))
     cut = [e for e in group.episodes if e.stop is Stop.LENGTH]
     assert any(not e.looks and e.text.endswith("}") for e in cut)
+
+
+def test_looks_cut_on_the_device_give_the_episodes_that_the_host_gives():
+    shapes = dataclasses.replace(tiny.BUCKETS, originals=(336, 336))
+    eng = tiny.make_engine(size=2, shapes=shapes, exchange=1)
+    assert eng.way is crops.Way.HOST
+    cut_there = dataclasses.replace(eng, way=crops.Way.XLA, keep_features=True)
+    by_host, by_device = (collect(one, tiny.questions()) for one in (eng, cut_there))
+    assert_same_groups(by_device, by_host)
+    looked = [look for group in by_device for e in group.episodes for look in e.looks]
+    looked = [look for look in looked if look.outcome is LookOutcome.OK]
+    assert len(looked) > 6 and not any("crop" in vars(look) for look in looked)  # never on the host
+    for ours, theirs in zip(by_device, by_host):
+        for one, other in zip(ours.episodes, theirs.episodes):
+            for crop, expected in zip(one.crops, other.crops, strict=True):
+                np.testing.assert_array_equal(crop, expected)
 
 
 def test_blanked_crops_are_grey_and_change_what_follows():

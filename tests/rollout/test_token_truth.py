@@ -107,7 +107,7 @@ def test_blanking_a_crop_changes_log_probs_after_it_and_none_before():
         if episode.crops and (episode.source[-5:] == Source.SAMPLED).all()
     )
     blank = tuple(
-        dataclasses.replace(look, crop=None if look.crop is None else np.zeros_like(look.crop))
+        look if look.cut is None else dataclasses.replace(look, cut=np.zeros_like(look.crop).copy)
         for look in episode.looks
     )
     blanked = dataclasses.replace(episode, looks=blank)
