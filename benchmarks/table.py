@@ -45,7 +45,8 @@ class Result:
                 speed = f"{row.amount / timing.median:,.0f} {row.unit}/s"
                 compared = "" if name == OURS else f"{row.ratio(name):.2f}x as fast"
                 lines.append(f"| {row.work} | {name} | {timing} | {speed} | {compared} |")
-        lines += ["", ", ".join(f"{k} {v:.2f}" for k, v in self.ratios.items()) + "."]
+        if self.ratios:
+            lines += ["", ", ".join(f"{k} {v:.2f}" for k, v in self.ratios.items()) + "."]
         lines += ["", ", ".join(f"{k} {v}" for k, v in sorted(self.about.items())) + "."]
         dropped = sum(t.dropped for row in self.rows for t in row.timings.values())
         if dropped:
