@@ -4,7 +4,10 @@ It runs before any test module imports r3jax (the check of shapes is added at im
 starts its backend (which is when XLA_FLAGS are read).
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import hypothesis
 import jax
@@ -18,6 +21,15 @@ os.environ["XLA_FLAGS"] = " ".join(
     [os.environ.get("XLA_FLAGS", ""), f"--xla_force_host_platform_device_count={DEVICES}"]
 ).strip()
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# What one test has compiled, others of this run find, on all workers and in programs they start.
+COMPILED = "R3JAX_TESTS_COMPILED"
+if COMPILED not in os.environ:
+    os.environ[COMPILED] = tempfile.mkdtemp(prefix="r3jax-compiled-")
+    atexit.register(shutil.rmtree, os.environ[COMPILED], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ[COMPILED]
+jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 CHECKED = ["r3jax.model", "r3jax.kernels", "r3jax.rollout", "r3jax.update"]
 install_import_hook(CHECKED, "beartype.beartype")

@@ -17,7 +17,7 @@ def make_look(outcome=LookOutcome.OK):
     if outcome is not LookOutcome.OK:
         return Look(BOX, outcome)
     crop = np.full((56, 84, 3), 180, np.uint8)
-    return Look(BOX, outcome, (28, 28, 112, 84), (56, 56, 224, 168), 2.0, crop)
+    return Look(BOX, outcome, (28, 28, 112, 84), (56, 56, 224, 168), 2.0, cut=crop.copy)
 
 
 def make_episode(text, looks=(), stop=Stop.ANSWER, answer="A"):

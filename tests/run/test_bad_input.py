@@ -114,8 +114,8 @@ def test_a_run_that_met_too_long_a_prompt_goes_on_with_a_larger_bucket(data, lau
     [
         (
             "crops",
-            8,
-            "buckets.crops: a batch can have 12 images, .* expected a bucket of 12 rows",
+            4,
+            "buckets.crops: a batch can have 6 images, .* expected a bucket of 6 rows",
         ),
         (
             "images",

@@ -17,14 +17,14 @@ from tests.run import models
 
 def episode(**changes) -> Episode:
     """Two boxes, the second out of the image, and an answer."""
-    view = np.zeros((56, 84, 3), np.uint8)
+    cut = np.zeros((56, 84, 3), np.uint8).copy
     values = {
         "tokens": np.arange(30, dtype=np.int32),
         "source": np.ones(30, np.int8),
         "positions": np.zeros((3, 30), np.int32),
         "logp": np.zeros(30, np.float32),
         "looks": (
-            Look("{}", LookOutcome.OK, (10.0, 20, 40, 41.5), (20.0, 40, 80, 83), 2.0, view),
+            Look("{}", LookOutcome.OK, (10.0, 20, 40, 41.5), (20.0, 40, 80, 83), 2.0, cut=cut),
             Look("{}", LookOutcome.OUTSIDE, (900.0, 0, 990, 9)),
         ),
         "stop": Stop.ANSWER,

@@ -1,5 +1,7 @@
 """A drawn question with a teacher-like episode, for the view tests."""
 
+from functools import partial
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -23,7 +25,14 @@ def make_example(question="What is the sum of the numbers on the two cards?", th
     """A question and an episode with two looks that worked and one that did not, and its tokens."""
     image = draw_image()
     looks = [
-        Look("", LookOutcome.OK, box, tuple(2 * side for side in box), 2.0, _crop(image, box))
+        Look(
+            "",
+            LookOutcome.OK,
+            box,
+            tuple(2 * side for side in box),
+            2.0,
+            cut=partial(_crop, image, box),
+        )
         for box in BOXES
     ]
     looks.insert(1, Look("", LookOutcome.SWAPPED, (90.0, 80.0, 20.0, 30.0)))
