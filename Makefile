@@ -30,7 +30,7 @@ look-again-base: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again_base.py --workdir=runs/look_again_base
 
 test: lint
-	$(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile \
+	$(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile --no-loadscope-reorder \
 		--cov=r3jax --cov-report=term --cov-fail-under=90
 
 test-pillow: $(TEST)

@@ -39,3 +39,9 @@ hypothesis.settings.register_profile(
     "deterministic", derandomize=True, deadline=None, database=None
 )
 hypothesis.settings.load_profile("deterministic")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -38,6 +38,7 @@ def write_data(directory: pathlib.Path, count: int = 6) -> pathlib.Path:
 
 def sft_config(model: pathlib.Path, data: pathlib.Path, steps: int = 16) -> dict:
     """SFT with a held-out loss, packing into two buckets, and a checkpoint every fourth step."""
+    buckets = dataclasses.replace(tiny.BUCKETS, crops=tiny.BUCKETS.crops[-1:], fill=(1.0,))
     return {
         "kind": "sft",
         "model": str(model),
@@ -47,7 +48,7 @@ def sft_config(model: pathlib.Path, data: pathlib.Path, steps: int = 16) -> dict
         "valid_rows": 4,
         "steps": steps,
         "batch_size": 4,
-        "buckets": dataclasses.asdict(tiny.BUCKETS),
+        "buckets": dataclasses.asdict(buckets),
         "optimizer": {"learning_rate": 1e-3, "frozen": ()},
         "checkpoint": {"every": 4, "keep": 2},
     }
@@ -58,6 +59,7 @@ def rgrpo_config(model: pathlib.Path, data: pathlib.Path, steps: int = 12) -> di
     one_of_each = {
         "suffix_tokens": tiny.BUCKETS.suffix_tokens[-1:],
         "crops": tiny.BUCKETS.crops[-1:],
+        "fill": (1.0,),
     }
     buckets = dataclasses.replace(tiny.BUCKETS, **one_of_each)
     return {
