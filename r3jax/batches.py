@@ -87,32 +87,48 @@ def pack_images(
 
     Equal images are stored once. Returns the batch and each image's feature indices.
     """
-    unique: dict[tuple, int] = {}
-    order = [unique.setdefault((image.shape, image.tobytes()), len(unique)) for image in images]
-    distinct = [images[order.index(i)] for i in range(len(unique))]
-    grids = [patches.merged_grid(image.shape) for image in distinct]
+    (packed,) = pack_rows([images], choices, what)
+    return packed
+
+
+def pack_rows(
+    rows: Sequence[Sequence[np.ndarray]], choices: Sequence[ImageBucket], what: str
+) -> list[tuple[VisionBatch, list[np.ndarray]]]:
+    """As `pack_images`, for each of several rows in the smallest bucket that takes any of them."""
+    order, distinct = [], []
+    for images in rows:
+        unique: dict[tuple, int] = {}
+        order.append([unique.setdefault((i.shape, i.tobytes()), len(unique)) for i in images])
+        distinct.append([images[order[-1].index(number)] for number in range(len(unique))])
+    grids = [[patches.merged_grid(image.shape) for image in images] for images in distinct]
     bucket = choose_images(grids, choices, what)
-    flat = [patches.patchify(image) for image in distinct]
-    batch, index = patches.arrange(flat, grids, bucket.rows, bucket.windows, bucket.slots)
-    return batch, [index[i] for i in order]
+    packed = []
+    for images, their_grids, numbers in zip(distinct, grids, order):
+        flat = [patches.patchify(image) for image in images]
+        batch, index = patches.arrange(flat, their_grids, bucket.rows, bucket.windows, bucket.slots)
+        packed.append((batch, [index[number] for number in numbers]))
+    return packed
 
 
 def choose_images(
-    grids: Sequence[tuple[int, int]], choices: Sequence[ImageBucket], what: str
+    rows: Sequence[Sequence[tuple[int, int]]], choices: Sequence[ImageBucket], what: str
 ) -> ImageBucket:
-    """The smallest bucket that takes images of these tokens (rows, columns), in this order.
+    """The smallest bucket that takes images of these tokens (rows, columns), in this order; of
+    several rows of images, each by itself.
 
     Raises: ValueError where none does, naming `what` it was for.
     """
-    shapes = [patches.window_shape(*grid) for grid in grids]
-    largest = max((slots for _, slots in shapes), default=0)
+    shapes = [[patches.window_shape(*grid) for grid in grids] for grids in rows]
+    windows = [[count for count, _ in row] for row in shapes]
+    slots = [max((slots for _, slots in row), default=0) for row in shapes]
     for bucket in sorted(choices, key=lambda b: b.features):
-        if bucket.holds([windows for windows, _ in shapes], largest):
+        if all(bucket.holds(*one) for one in zip(windows, slots)):
             return bucket
+    most = max(windows, key=sum)
     raise ValueError(
-        f"{what}: {len(grids)} images of {sum(w for w, _ in shapes)} windows with up to "
-        f"{largest} patches fit no bucket of {[_bucket_text(b) for b in choices]}: "
-        "add a larger image bucket, or lower the pixel bounds"
+        f"{what}: {len(most)} images of {sum(most)} windows with up to {max(slots)} patches fit no "
+        f"bucket of {[_bucket_text(b) for b in choices]}: add a larger image bucket, or lower the "
+        "pixel bounds"
     )
 
 

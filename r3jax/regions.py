@@ -43,7 +43,7 @@ def pack_regions(
     """
     distinct = list(dict.fromkeys(regions))
     grids = [patches.merged_grid((region.height, region.width)) for region in distinct]
-    bucket = batches.choose_images(grids, choices, what)
+    bucket = batches.choose_images([grids], choices, what)
     places = patches.place(grids, bucket.rows, bucket.windows, bucket.slots)
     batch = empty_regions(bucket)
     for region, grid, at in zip(distinct, grids, places):

@@ -134,12 +134,15 @@ def teach(one: traces.Trace) -> tuple[Prompt, Episode]:
     return prompt, traces.build_teacher_episode(one, prompt, frame, tk(), FORM)
 
 
-def pack(prompts, episodes, advantage=None, counted=None, shapes=BUCKETS) -> losses.UpdateBatch:
+def pack(
+    prompts, episodes, advantage=None, counted=None, shapes=BUCKETS, rows=1
+) -> losses.UpdateBatch:
     """Prompts [B] and episodes [B][G] as the update takes them."""
     shape = (len(prompts), len(episodes[0]))
     advantage = np.zeros(shape, np.float32) if advantage is None else np.float32(advantage)
     counted = np.ones(shape, bool) if counted is None else np.array(counted)
-    return update_pack.pack(prompts, episodes, advantage, counted, shapes, tk().ids.image_pad)
+    image_pad = tk().ids.image_pad
+    return update_pack.pack(prompts, episodes, advantage, counted, shapes, image_pad, rows)
 
 
 def make_engine(

@@ -5,11 +5,12 @@ all episodes see, then each episode's own. So the keys of a prompt exist once. A
 program is made says what a query sees by its place, and blocks in which it sees nothing cost
 nothing; segment ids say which keys are real. One call has the whole softmax, so gradients are the
 kernel's own: it has none through the log-sum-exps by which several calls would be joined.
-Lengths are padded to blocks. The kernel is for one device: a mesh needs `jax.shard_map` around it.
+Lengths are padded to blocks. The kernel is for one device: on a mesh each has its own call of it.
 Source: jax.experimental.pallas.ops.tpu.splash_attention.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+from jax.sharding import PartitionSpec
 
+from r3jax import mesh as mesh_lib
 from r3jax.arrays import Array, Bool, Float, Int
 from r3jax.kernels.past import KEPT, Past
 
@@ -123,8 +126,44 @@ def _attend(
     blocks: tuple[int, int],
     interpret: bool,
 ) -> Float[Array, "B N T H"]:
-    """One call of the kernel a batch; `blocks` are so many queries and keys."""
+    """One call of the kernel a batch; `blocks` are so many queries and keys.
+
+    On a mesh each device attends to the groups and the heads that it has.
+    """
     _check(q, k, v)
+    attend = functools.partial(_attend_locally, mask=mask, blocks=blocks, interpret=interpret)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return attend(q, k, v, ids)
+    of_q, of_k = (
+        mesh_lib.split(("groups", heads, None, None), array.shape, mesh, mesh_lib.DECODE)
+        for heads, array in (("heads", q), ("kv_heads", k))
+    )
+    if of_q[1] != of_k[1]:
+        raise ValueError(
+            f"splash attention has {q.shape[1]} query heads and {k.shape[1]} key heads on a mesh "
+            f"of {dict(mesh.shape)}: tensor must divide both or neither"
+        )
+    of_ids = PartitionSpec(of_q[0], None)
+    return jax.shard_map(
+        attend,
+        mesh=mesh,
+        in_specs=(of_q, of_k, of_k, splash.SegmentIds(of_ids, of_ids)),
+        out_specs=of_q,
+        check_vma=False,  # the kernel says nothing of it
+    )(q, k, v, ids)
+
+
+def _attend_locally(
+    q: Array,
+    k: Array,
+    v: Array,
+    ids: splash.SegmentIds,
+    mask: masks.Mask,
+    blocks: tuple[int, int],
+    interpret: bool,
+) -> Array:
+    """As `_attend`, on one device."""
     of_q, of_k = blocks
     sizes = splash.BlockSizes(
         block_q=of_q,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
+from r3jax import mesh
 from r3jax.arrays import Array, Bool, Float, Int
 from r3jax.kernels.attention import Backend
 from r3jax.model import caches, rope
@@ -51,6 +52,7 @@ class TextLayer(nn.Module):
     @nn.compact
     def __call__(self, x, past, cos, sin, seen):
         eps = self.config.rms_norm_eps
+        x = mesh.constrain(x, "rows", *(None,) * (x.ndim - 1))
         attend = TextAttention(self.config, self.backend, name="attention")
         out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), past, cos, sin, seen)
         x = x + out

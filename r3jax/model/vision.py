@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from r3jax import mesh
 from r3jax.arrays import Array, Float
 from r3jax.kernels import attention
 from r3jax.kernels.attention import Backend
@@ -62,6 +63,7 @@ class VisionBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, full: Array, cos: Array, sin: Array, segment: Array):
+        x = mesh.constrain(x, "rows", None, None, None)
         attend = VisionAttention(self.config, self.backend, name="attention")
         x = x + attend(RMSNorm(EMBED, name="norm1")(x), cos, sin, segment, full)
         mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=True, name="mlp")

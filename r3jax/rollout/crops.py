@@ -133,7 +133,7 @@ def _cut_on_host(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         cut_patches = list(pool.map(lambda look: patches.patchify(look.crop), distinct.values()))
     grids = [patches.merged_grid(look.crop.shape) for look in distinct.values()]
-    bucket = batches.choose_images(grids, choices, what)
+    bucket = batches.choose_images([grids], choices, what)
     batch, index = patches.arrange(cut_patches, grids, bucket.rows, bucket.windows, bucket.slots)
     where = dict(zip(distinct, index))
     return batch, [where[key] for key in keys]

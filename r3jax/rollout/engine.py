@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
@@ -101,6 +102,7 @@ def make_engine(
     buckets: Buckets,
     config: RolloutConfig,
     keep_features: bool = False,
+    mesh: Mesh | None = None,
 ) -> Engine:
     """Returns an engine whose episodes have at most the largest suffix bucket of tokens.
 
@@ -114,6 +116,8 @@ def make_engine(
         config.questions,
         config.episodes,
         buckets,
+        config.arriving,
+        mesh,
     )
     way = crops.way_for(jax.default_backend())
     return Engine(model, tokenizer, form, buckets, config, made, way, keep_features=keep_features)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from r3jax import mesh as mesh_lib
 from r3jax.buckets import Buckets
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model import qwen
-from r3jax.rollout import decode, sampling, state, stops
+from r3jax.rollout import decode, placing, sampling, state, stops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +88,15 @@ def make_programs(
     groups: int,
     episodes: int,
     buckets: Buckets,
+    arriving: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Programs:
-    """Returns the programs for `groups` x `episodes` rows of up to the largest bucket of tokens."""
+    """Returns the programs for `groups` x `episodes` rows of up to the largest bucket of tokens, of
+    which `arriving` (default: all) groups come in together.
+
+    On a `mesh` groups are dealt to devices; parameters come as the update has them, `policy` brings
+    them where decoding reads them.
+    """
     filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
     spare = max(buckets.look_tokens, decode.BURST)
     slots = tuple(length + spare for length in filled)
@@ -111,23 +120,35 @@ def make_programs(
 
     run = functools.partial(decode.decode, model, sampling_config, filled[-1], spare=spare)
     append = functools.partial(state.append, model)
+    places = placing.Places() if mesh is None else placing.on(model.config, groups, arriving, mesh)
+
+    def program(function, result=places.whole, **options):
+        """Jitted, with what it returns placed as `result` says."""
+        return jax.jit(mesh_lib.on(mesh, function), out_shardings=result, **options)
+
+    def to_state(function, given: int = 0):
+        """Jitted, from state to state: the memory of the one is that of the other."""
+        return program(function, places.state, donate_argnums=given)
+
     return Programs(
         slots=slots,
         spare=spare,
-        policy=jax.jit(functools.partial(qwen.make_policy, model)),
-        encode=jax.jit(encode),
-        prefill=jax.jit(prefill),
-        keys=jax.jit(functools.partial(sampling.row_keys, episodes=episodes)),
-        start=jax.jit(start, static_argnums=0),
-        admit=jax.jit(state.admit, donate_argnums=0),
-        decode=jax.jit(functools.partial(run, **constants), donate_argnums=1),
-        recent=jax.jit(state.recent),
-        append=jax.jit(append, donate_argnums=1),
-        settle=jax.jit(state.settle, donate_argnums=0),
-        written=jax.jit(state.written),
-        grow=tuple(jax.jit(functools.partial(state.grow, larger)) for larger in slots[1:]),
+        policy=program(functools.partial(qwen.make_policy, model), places.policy),
+        encode=program(encode),
+        prefill=program(prefill, places.prefix),
+        keys=program(functools.partial(sampling.row_keys, episodes=episodes)),
+        start=program(start, places.state, static_argnums=0),
+        admit=to_state(state.admit),
+        decode=to_state(functools.partial(run, **constants), given=1),
+        recent=program(state.recent),
+        append=to_state(append, given=1),
+        settle=to_state(state.settle),
+        written=program(state.written),
+        grow=tuple(
+            program(functools.partial(state.grow, larger), places.state) for larger in slots[1:]
+        ),
         widen={
-            tokens: jax.jit(functools.partial(state.widen, tokens))
+            tokens: program(functools.partial(state.widen, tokens), places.state)
             for tokens in buckets.prompt_tokens
         },
     )

@@ -1,13 +1,19 @@
 """The jitted programs of a step of the optimizer, on a batch at once or by micro-batches."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from r3jax import mesh as mesh_lib
+from r3jax.mesh import BATCH
+from r3jax.model.config import ModelConfig
 from r3jax.run import warm
-from r3jax.update import steps
+from r3jax.update import placing, steps
+from r3jax.update.losses import UpdateBatch
 from r3jax.update.state import Optimizer, TrainState
 
 
@@ -15,14 +21,54 @@ class Learner:
     """Updates a state by a loss (`steps.Loss`) with an optimizer.
 
     `step` alone runs where a step is one batch; else `zeros`, `add` for each micro-batch, `apply`.
-    Each gives the memory of what it changes to its result.
+    Each gives the memory of what it changes to its result. On a `mesh` the state is split and the
+    rows of batches, `rows` of them, are dealt to devices as `groups` says.
     """
 
-    def __init__(self, loss: steps.Loss, optimizer: Optimizer):
-        self._step = jax.jit(functools.partial(steps.step, loss, optimizer), donate_argnums=0)
-        self._zeros = jax.jit(functools.partial(steps.zeros, optimizer))
-        self._add = jax.jit(functools.partial(steps.add, loss, optimizer), donate_argnums=0)
-        self._apply = jax.jit(functools.partial(steps.apply, optimizer), donate_argnums=0)
+    def __init__(
+        self,
+        loss: steps.Loss,
+        optimizer: Optimizer,
+        config: ModelConfig,
+        mesh: Mesh | None = None,
+    ):
+        self.mesh, self.rows = mesh, 1 if mesh is None else mesh_lib.shards(mesh)
+        self._places = self.groups = state = gradient = whole = None
+        if mesh is not None:
+            self._places = state = placing.of_state(config, optimizer, mesh)
+            gradient = placing.of_gradient(state, optimizer)
+            whole, self.groups = (NamedSharding(mesh, PartitionSpec(*p)) for p in ((), (BATCH,)))
+
+        def program(function: Callable, *result, given: int | None = None):
+            function = mesh_lib.on(mesh, function)
+            return jax.jit(function, out_shardings=result, donate_argnums=given)
+
+        bound, groups = functools.partial, self.groups
+        self._step = program(bound(steps.step, loss, optimizer), state, whole, groups, given=0)
+        self._zeros = jax.jit(bound(steps.zeros, optimizer), out_shardings=gradient)
+        self._add = program(bound(steps.add, loss, optimizer), gradient, whole, groups, given=0)
+        self._apply = program(bound(steps.apply, optimizer), state, whole, given=0)
+
+    def place(self, state: TrainState) -> TrainState:
+        """The state where steps expect it."""
+        return state if self.mesh is None else jax.device_put(state, self._places)
+
+    def place_batch(self, batch: UpdateBatch) -> UpdateBatch:
+        """A batch, or its shapes, where steps expect it."""
+        if self.mesh is None:
+            return batch
+
+        def put(array, sharding):
+            if isinstance(array, jax.ShapeDtypeStruct):
+                return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+            return jax.device_put(array, sharding)
+
+        return jax.tree.map(put, batch, placing.of_batch(batch, self.mesh))
+
+    def logp_of(self, batch: UpdateBatch) -> jax.ShapeDtypeStruct:
+        """The shape of a batch's log-probs, as steps return and take them."""
+        shape = batch.suffix.targets.shape
+        return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=self.groups)
 
     def update(
         self, state: TrainState, micro_batches: Sequence[tuple]
@@ -41,13 +87,15 @@ class Learner:
             others.append(other)
         return *self._apply(state, total, stats), others
 
-    def compile(self, state: TrainState, number: int, batches: Iterable[tuple]) -> None:
-        """Compiles what a step of `number` micro-batches runs, for each of these shapes."""
+    def programs(
+        self, state: TrainState, number: int, batches: Iterable[tuple], take: warm.Take
+    ) -> None:
+        """Takes what a step of `number` micro-batches runs, for each of these shapes."""
         if number == 1:
             for batch in batches:
-                warm.compile_for(self._step, state, *batch)
+                take("update", self._step, state, *batch)
             return
-        total = warm.compile_for(self._zeros, state.params)
+        total = take("zeros", self._zeros, state.params)
         for batch in batches:
-            _, stats, _ = warm.compile_for(self._add, total, state.params, *batch)
-        warm.compile_for(self._apply, state, total, [stats] * number)
+            _, stats, _ = take("gradient", self._add, total, state.params, *batch)
+        take("apply", self._apply, state, total, [stats] * number)

@@ -15,11 +15,13 @@ from typing import Any
 import grain
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from r3jax import mesh as mesh_lib
 from r3jax import metrics
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, traces, vlir
+from r3jax.data.images import ImageSource
+from r3jax.mesh import MeshConfig
 from r3jax.model.layers import Remat
 from r3jax.phases import Phase, span
 from r3jax.records import ScoredGroup
@@ -69,6 +71,7 @@ class RgrpoRunConfig:
     group_by_tag: str = ""
     logit_chunk: int = 1024
     remat: Remat = "dots"
+    mesh: MeshConfig = MeshConfig(1, 1, 1)
     alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
@@ -111,17 +114,20 @@ def run(
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
     policy, state = _make_policy(config, start)
-    frozen = is_frozen(config.optimizer, "vision")
     rows = sources.read_rl(config.data)
     shown = [row.image for row in rows]
     shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), shown)
+    frozen = is_frozen(config.optimizer, "vision")
     eng = engine.make_engine(
-        start.model(), start.tokenizer, start.form, shapes, config.rollout, frozen
+        start.model(),
+        start.tokenizer,
+        start.form,
+        shapes,
+        config.rollout,
+        frozen,
+        policy.learner.mesh,
     )
-    encoded = config.rollout.arriving if frozen else max(config.rollout.arriving, config.together)
-    warm.check_images(config.buckets, start.form, encoded, shown)
-    if not frozen:
-        warm.check_crops(config.buckets, start.form, config.together * config.rollout.episodes)
+    _check(config, start, policy.learner.rows, shown)
     iterator = _questions(config, start, rows)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
@@ -129,7 +135,7 @@ def run(
         state = run.state
         watch = remember(config.alarms, run.workdir)
         if not run.is_done:
-            _compile(config, eng, policy, state)
+            every_program(config, eng, policy, state, warm.compile_for)
         for step in run.steps():
             began = time.monotonic()
             tally = engine.Tally()
@@ -146,6 +152,16 @@ def run(
                 with span(Phase.CHECKPOINT):
                     _report(config, run.workdir, title, step, first, start)
     return pretrained.save(start, state.params, Path(workdir) / "export")
+
+
+def _check(config: RgrpoRunConfig, start, rows: int, shown: Sequence[ImageSource]) -> None:
+    """Raises ValueError where a batch may come that nothing has room for; `rows` are of streams."""
+    warm.check_rows(config.together, rows, "micro_batch" if config.micro_batch else "questions")
+    warm.check_images(config.buckets, start.form, config.rollout.arriving, shown)
+    if not is_frozen(config.optimizer, "vision"):  # updates encode what they show, row by row
+        groups = config.together // rows
+        warm.check_images(config.buckets, start.form, groups, shown)
+        warm.check_crops(config.buckets, start.form, groups * config.rollout.episodes)
 
 
 def _report(config: RgrpoRunConfig, workdir: Path, title: str, step: int, scored, start) -> None:
@@ -173,32 +189,39 @@ def _make_policy(config: RgrpoRunConfig, start: pretrained.Pretrained):
         train_vision=not is_frozen(config.optimizer, "vision"),
     )
     loss = functools.partial(losses.rgrpo_loss, model, forward, config.loss)
+    mesh = mesh_lib.mesh_of(config.mesh)
+    learner = Learner(loss, optimizer, model.config, mesh)
+    state = learner.place(init_state(start.params, optimizer))
     score = reference = None
     if config.loss.kl_coefficient:
         # A copy: the policy's own arrays are given away to the first update.
-        reference = jax.tree.map(jnp.copy, start.params)
-        score = jax.jit(functools.partial(losses.score, model, forward))
+        reference = jax.tree.map(jnp.copy, state.params)
+        score = mesh_lib.on(mesh, functools.partial(losses.score, model, forward))
+        score = jax.jit(score, out_shardings=learner.groups)
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    policy = Policy(Learner(loss, optimizer), score, reference, allowed)
-    return policy, init_state(start.params, optimizer)
+    policy = Policy(learner, score, reference, allowed)
+    return policy, state
 
 
-def _compile(config: RgrpoRunConfig, eng: engine.Engine, policy: Policy, state) -> None:
-    """Compiles all programs for all buckets: which ones a step needs, its episodes decide."""
-    warm.compile_rollout(eng, state.params)
+def every_program(
+    config: RgrpoRunConfig, eng: engine.Engine, policy: Policy, state, take: warm.Take
+) -> None:
+    """Takes all programs for all buckets: which ones a step needs, its episodes decide."""
+    warm.rollout_programs(eng, state.params, take)
     kept, together = None, config.together
     if eng.keep_features:
         kept = jax.ShapeDtypeStruct((eng.model.config.text.hidden_size,), eng.model.dtype)
-    shapes = []
-    for batch in warm.empty_updates(config.buckets, together, config.rollout.episodes, kept):
-        logp = jax.ShapeDtypeStruct(batch.suffix.targets.shape, np.float32)
+    shapes, rows = [], policy.learner.rows
+    for batch in warm.empty_updates(config.buckets, together, config.rollout.episodes, kept, rows):
+        batch = policy.learner.place_batch(jax.eval_shape(lambda b=batch: b))
+        logp = policy.learner.logp_of(batch)
         reference = None
         if policy.score is not None:
-            warm.compile_for(policy.score, policy.reference, batch, policy.allowed)
+            take("reference", policy.score, policy.reference, batch, policy.allowed)
             reference = logp
         for old in (None, logp)[: config.updates]:
             shapes.append((batch, old, reference, policy.allowed))
-    policy.learner.compile(state, config.rollout.questions // together, shapes)
+    policy.learner.programs(state, config.rollout.questions // together, shapes, take)
 
 
 def _rollout(config, eng, params, iterator, step, extra_terms, tally):
@@ -253,9 +276,12 @@ def _update(config, policy: Policy, state, scored, start):
     with span(Phase.DATA):
         dealt = pack.deal(scored, config.micro_batch, pack.longest)
         image_pad = start.tokenizer.ids.image_pad
-        batches = pack.as_one_step(
-            [pack.pack_scored(s, config.buckets, image_pad, config.scale_by_std) for s in dealt]
-        )
+        rows = policy.learner.rows
+        packed = [
+            pack.pack_scored(one, config.buckets, image_pad, config.scale_by_std, rows)
+            for one in dealt
+        ]
+        batches = [policy.learner.place_batch(one) for one in pack.as_one_step(packed)]
     reference = old = [None] * len(batches)
     if policy.score is not None:
         with span(Phase.LOG_PROBS) as done:

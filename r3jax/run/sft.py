@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from r3jax import mesh as mesh_lib
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
+from r3jax.mesh import MeshConfig
 from r3jax.model.layers import Remat
 from r3jax.phases import Phase, span
 from r3jax.rollout import programs, serve
@@ -52,6 +54,7 @@ class SftConfig:
     valid_rows: int = 256
     logit_chunk: int = 1024
     remat: Remat = "dots"
+    mesh: MeshConfig = MeshConfig(1, 1, 1)
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
 
@@ -82,12 +85,16 @@ def run(
         logit_chunk=config.logit_chunk, train_vision=not is_frozen(config.optimizer, "vision")
     )
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    learner = Learner(functools.partial(losses.sft_loss, model, forward), optimizer)
+    loss = functools.partial(losses.sft_loss, model, forward)
+    mesh = mesh_lib.mesh_of(config.mesh)
+    learner = Learner(loss, optimizer, model.config, mesh)
+    name = "micro_batch" if config.micro_batch else "batch_size"
+    warm.check_rows(config.together, learner.rows, name)
     rows, plan, load = _load_rows(config, start, config.data, config.seed)
     iterator = pipelines.stream(plan, load)
-    held_out = _held_out(config, start)
-    loss_fn = jax.jit(functools.partial(_loss, model, forward))
-    state = init_state(start.params, optimizer)
+    held_out = _held_out(config, start, learner)
+    loss_fn = jax.jit(mesh_lib.on(mesh, functools.partial(_loss, model, forward)))
+    state = learner.place(init_state(start.params, optimizer))
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
@@ -95,11 +102,11 @@ def run(
         if not run.is_done:
             _compile(config, start, learner, state, rows, plan, allowed)
             for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
-                warm.compile_for(loss_fn, state.params, batch, allowed)
+                warm.compile_for("held-out loss", loss_fn, state.params, batch, allowed)
         for step in run.steps():
             began = time.monotonic()
             with span(Phase.DATA):
-                batches = _pack(config, start, next(iterator))
+                batches = _pack(config, start, learner, next(iterator))
             tokens = float(batches[0].totals.tokens)
             with span(Phase.UPDATE) as done:
                 state, stats, _ = done(learner.update(state, [(b, allowed) for b in batches]))
@@ -138,30 +145,38 @@ def _compile(
     allowed: Array,
 ) -> None:
     """Compiles the step for every shape that a batch of `rows` may have."""
+    together = config.together // learner.rows  # on one device
     windows, slots = serve.largest_crop(start.form.look_rules)
     sizes, needed = sorted(config.buckets.suffix_tokens), set()
     for place, numbers in enumerate(plan.buckets):
-        crops = sorted((rows[i].num_crops for i in numbers), reverse=True)[: config.together]
+        crops = sorted((rows[i].num_crops for i in numbers), reverse=True)[:together]
         chosen = warm.choosable(config.buckets.crops, [windows] * sum(crops), slots)
         if numbers:  # the plan knows how long they are at most: a batch of them may be shorter
             needed |= set(itertools.product(sizes[: place + 1], chosen))
-    shapes = [
+    shapes = (
         dataclasses.replace(config.buckets, suffix_tokens=(tokens,), crops=(bucket,))
         for tokens, bucket in sorted(needed, key=lambda one: (one[0], one[1].features))
-    ]
-    batches = (b for one in shapes for b in warm.empty_updates(one, config.together, 1))
+    )
+    batches = (
+        learner.place_batch(jax.eval_shape(lambda batch=batch: batch))
+        for one in shapes
+        for batch in warm.empty_updates(one, config.together, 1, rows=learner.rows)
+    )
     number = config.batch_size // config.together
-    learner.compile(state, number, ((batch, allowed) for batch in batches))
+    given = ((batch, allowed) for batch in batches)
+    learner.programs(state, number, given, warm.compile_for)
 
 
-def _pack(config: SftConfig, start: pretrained.Pretrained, items) -> list[losses.UpdateBatch]:
+def _pack(
+    config: SftConfig, start: pretrained.Pretrained, learner: Learner, items
+) -> list[losses.UpdateBatch]:
     """The micro-batches of a step."""
     packed = []
     for dealt in pack.deal(items, config.micro_batch, lambda item: len(item.episode.tokens)):
         prompts, episodes = [i.prompt for i in dealt], [i.episode for i in dealt]
         image_pad = start.tokenizer.ids.image_pad
-        packed.append(pack.pack_taught(prompts, episodes, config.buckets, image_pad))
-    return pack.as_one_step(packed)
+        packed.append(pack.pack_taught(prompts, episodes, config.buckets, image_pad, learner.rows))
+    return [learner.place_batch(one) for one in pack.as_one_step(packed)]
 
 
 def _loss(model, forward: losses.ForwardConfig, params, batch: losses.UpdateBatch, allowed: Array):
@@ -171,13 +186,15 @@ def _loss(model, forward: losses.ForwardConfig, params, batch: losses.UpdateBatc
     return -jnp.where(trained, scores.logp, 0.0).sum(), trained.sum()
 
 
-def _held_out(config: SftConfig, start: pretrained.Pretrained) -> list[losses.UpdateBatch]:
+def _held_out(
+    config: SftConfig, start: pretrained.Pretrained, learner: Learner
+) -> list[losses.UpdateBatch]:
     """The held-out rows, packed once."""
     if not config.valid_data:
         return []
     _, plan, load = _load_rows(config, start, config.valid_data, seed=0)
     numbers = range(max(1, config.valid_rows // config.batch_size))
-    batches = [_pack(config, start, [load(i) for i in plan[number]]) for number in numbers]
+    batches = [_pack(config, start, learner, [load(i) for i in plan[number]]) for number in numbers]
     return list(itertools.chain.from_iterable(batches))
 
 

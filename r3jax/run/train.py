@@ -28,6 +28,7 @@ MAY_CHANGE = {
     "eval_buckets",
     "learning_rate",
     "logit_chunk",
+    "mesh",
     "micro_batch",
     "print_buckets",
     "remat",
@@ -114,8 +115,9 @@ def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:
         )
         raise ValueError(
             f"{workdir} holds a run with another config: {'; '.join(lines)}. Name a new workdir, "
-            "or go on with the config as it was (steps may grow; buckets, micro_batch, "
-            "logit_chunk, remat, the learning_rate, checkpoint, alarms and tensorboard may change)"
+            "or go on with the config as it was (steps may grow; buckets, mesh, "
+            "micro_batch, logit_chunk, remat, the learning_rate, checkpoint, alarms and "
+            "tensorboard may change)"
         )
 
 

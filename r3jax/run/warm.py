@@ -26,6 +26,19 @@ from r3jax.rollout.state import Arrivals
 from r3jax.update import objective
 from r3jax.update.losses import UpdateBatch
 
+Take = Callable[..., Any]
+"""What is done with each program of a run, called with a name, a jitted function and arguments like
+those that it will have; returns the shapes of the result, for programs that take them."""
+
+
+def check_rows(groups: int, rows: int, name: str) -> None:
+    """Raises ValueError where so many groups, a config's `name`, cannot be dealt to a mesh."""
+    if groups % rows:
+        raise ValueError(
+            f"{name} is {groups}, but the mesh deals what is computed together to {rows} (data x "
+            "fsdp): choose a multiple of that"
+        )
+
 
 def check_images(
     shapes: Buckets, form: chat.ChatFormat, questions: int, shown: Iterable[ImageSource]
@@ -106,69 +119,76 @@ def choosable(
     return tuple(ordered[: next(enough, len(ordered))])
 
 
-def compile_rollout(eng: Engine, params) -> None:
-    """Compiles the programs of `eng` for every bucket of prompts, images and crops."""
+def rollout_programs(eng: Engine, params, take: Take) -> None:
+    """Takes the programs of `eng` for every bucket of prompts, images and crops."""
     run, shapes, arriving = eng.programs, eng.buckets, eng.config.arriving
     numbers = np.zeros(arriving, np.int32)
-    keys = compile_for(run.keys, 0, 0, numbers)
-    policy = compile_for(run.policy, params)
-    _compile_cutting(eng)
+    keys = take("keys", run.keys, 0, 0, numbers)
+    policy = take("reshard", run.policy, params)
+    _cutting_programs(eng, take)
     seen = [
-        compile_for(run.encode, params, batches.empty_images(bucket)) for bucket in shapes.crops
+        take("encode looks", run.encode, params, batches.empty_images(bucket))
+        for bucket in shapes.crops
     ]
     widths = sorted(shapes.prompt_tokens)
     for place, tokens in enumerate(widths):
         prompt = batches.empty_prompts(arriving, tokens)
         for bucket in shapes.images:
-            features = compile_for(run.encode, params, batches.empty_images(bucket))
-            prefix = compile_for(run.prefill, params, prompt, features)
+            features = take("encode images", run.encode, params, batches.empty_images(bucket))
+            prefix = take("prefill", run.prefill, params, prompt, features)
         arrivals = Arrivals(numbers, prefix, numbers, numbers, keys)
-        states = [jax.eval_shape(lambda tokens=tokens: run.start(tokens))]
-        run.start.lower(tokens).compile()
+        states = [take("start", run.start, tokens)]
         for grow in run.grow:
-            states.append(compile_for(grow, states[-1]))
+            states.append(take("grow", grow, states[-1]))
         for state in states:
             for wider in widths[place + 1 :]:
-                compile_for(run.widen[wider], state)
-            _compile_for_state(eng, params, policy, state, arrivals, seen)
+                take("widen", run.widen[wider], state)
+            _state_programs(eng, params, policy, state, arrivals, seen, take)
 
 
-def _compile_cutting(eng: Engine) -> None:
-    """Compiles what cuts looks, where the device does."""
+def _cutting_programs(eng: Engine, take: Take) -> None:
+    """Takes what cuts looks, where the device does."""
     originals = crops.room(eng.way, eng.config.questions, eng.buckets.originals)
     planes = originals.planes
     if planes is None:
         return
-    compile_for(crops.write, planes, np.int32(0), np.zeros(planes.shape[1:], np.uint8))
+    take("put image", crops.write, planes, np.int32(0), np.zeros(planes.shape[1:], np.uint8))
     for bucket in eng.buckets.crops:
         empty, backend = regions.empty_regions(bucket), region.Backend(eng.way)
-        compile_for(region.cut_regions, planes, empty, bucket.slots, backend)
+        take("cut looks", region.cut_regions, planes, empty, bucket.slots, backend)
 
 
-def _compile_for_state(eng: Engine, params, policy, state, arrivals: Arrivals, seen) -> None:
-    """Compiles what a state of one shape goes through; `seen` are features of each bucket's
-    crops."""
+def _state_programs(
+    eng: Engine, params, policy, state, arrivals: Arrivals, seen, take: Take
+) -> None:
+    """Takes what a state of one shape goes through; `seen` are features of each bucket's crops."""
     run = eng.programs
     rows = eng.config.questions, eng.config.episodes
     insertion = serve.nothing(rows, eng.buckets.look_tokens)
-    compile_for(run.admit, state, arrivals)
-    compile_for(run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
-    compile_for(run.recent, state, np.zeros((serve.most_at_once(eng.buckets), 2), np.int32))
-    compile_for(run.settle, state, insertion.status)
-    compile_for(run.written, state, arrivals.group)
+    asking = np.zeros((serve.most_at_once(eng.buckets), 2), np.int32)
+    take("admit", run.admit, state, arrivals)
+    take("decode", run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
+    take("recent", run.recent, state, asking)
+    take("settle", run.settle, state, insertion.status)
+    take("written", run.written, state, arrivals.group)
     for features in seen:
-        compile_for(run.append, params, state, insertion, features)
+        take("append", run.append, params, state, insertion, features)
 
 
 def empty_updates(
-    shapes: Buckets, groups: int, episodes: int, kept: jax.ShapeDtypeStruct | None = None
+    shapes: Buckets,
+    groups: int,
+    episodes: int,
+    kept: jax.ShapeDtypeStruct | None = None,
+    rows: int = 1,
 ) -> Iterator[UpdateBatch]:
-    """Every shape that a packed batch of groups of episodes may have, with nothing in it.
+    """Every shape that a batch of groups of episodes, packed in so many rows, may have, with
+    nothing in it.
 
     `kept` is a feature [D] where the rollout keeps them; else images and crops are to be encoded.
     """
     to_encode = [
-        tuple(map(batches.empty_images, pair))
+        tuple(batches.empty_images(dataclasses.replace(b, rows=b.rows * rows)) for b in pair)
         for pair in itertools.product(shapes.images, shapes.crops)
     ]
     advantage = np.zeros((groups, episodes), np.float32)
@@ -179,20 +199,21 @@ def empty_updates(
         prompt = batches.empty_prompts(groups, prompt_tokens)
         suffix = batches.empty_suffixes(groups, episodes, suffix_tokens)
         lengths = prompt.mask.sum(1), suffix.valid.sum(2)
-        for stream_tokens in shapes.stream_tokens(prompt.mask.size + suffix.valid.size):
-            stream = lay_out(*lengths, prompt_tokens, suffix_tokens, stream_tokens)
-            table = None if kept is None else np.zeros((stream_tokens, *kept.shape), kept.dtype)
+        places = (prompt.mask.size + suffix.valid.size) // rows
+        for tokens in shapes.stream_tokens(places):
+            stream = lay_out(*lengths, prompt_tokens, suffix_tokens, tokens, rows)
+            table = None if kept is None else np.zeros((rows, tokens, *kept.shape), kept.dtype)
             for shown in to_encode if table is None else [table]:
                 yield UpdateBatch(
                     prompt, suffix, stream, shown, advantage, counted, objective.totals()
                 )
 
 
-def compile_for(function: Callable, *args) -> Any:
-    """Compiles a jitted function for arguments like `args`; returns the shapes of its result.
-
-    A later call with such arguments finds the program: JAX keeps it with the function's trace.
-    """
+def compile_for(name: str, function: Callable, *args) -> Any:
+    """Compiles a program. A call with such arguments finds it: JAX keeps it with the trace."""
     lowered = function.lower(*args)
     lowered.compile()
-    return jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), lowered.out_info)
+    return jax.tree.map(
+        lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=out.sharding),
+        lowered.out_info,
+    )

@@ -18,7 +18,10 @@ from r3jax.model.stream import Stream, move
 from r3jax.patches import VisionBatch
 
 Shown = tuple[VisionBatch, ...] | Array
-"""What the image tokens of a batch show: images to encode, or features [F, D] that were kept."""
+"""What the image tokens of a batch show: images to encode, or features [R, F, D] that were kept.
+
+Every row of the stream has images of its own: equally many rows of a `VisionBatch`.
+"""
 
 
 class TokenScores(NamedTuple):
@@ -28,15 +31,17 @@ class TokenScores(NamedTuple):
     entropy: Array
 
 
-def encode(model: Qwen25VL, params, shown: Shown, trained: bool) -> Float[Array, "F D"]:
-    """Returns the table of features that image tokens point into.
+def encode(
+    model: Qwen25VL, params, shown: Shown, rows: int, trained: bool
+) -> Float[Array, "R F D"]:
+    """Returns the tables of features that image tokens point into, one for each of R `rows`.
 
     Where the tower is frozen (`trained` false) no gradient flows and none of it is kept for one.
     """
     if not isinstance(shown, tuple):
         return shown
     tables = [model.apply({"params": params}, batch, method="encode") for batch in shown]
-    features = jnp.concatenate(tables)
+    features = jnp.concatenate([t.reshape(rows, -1, t.shape[-1]) for t in tables], axis=1)
     return features if trained else jax.lax.stop_gradient(features)
 
 
@@ -46,21 +51,22 @@ def score_tokens(
     prompt: PromptBatch,
     suffix: SuffixBatch,
     stream: Stream,
-    features: Float[Array, "F D"],
+    features: Float[Array, "R F D"],
     allowed: Bool[Array, "V"],
     temperature: float,
     chunk: int,
 ) -> TokenScores:
     """Scores trained targets under softmax(logits / temperature) over the allowed vocabulary.
 
-    `chunk` is how many tokens of the batch have logits at the same time. Targets that are not
+    `chunk` is how many tokens of a row have logits at the same time. Targets that are not
     trained get finite numbers without meaning.
     """
     variables = {"params": params}
     tokens = stream.gather(prompt.tokens, suffix.inputs)
     index = stream.gather(prompt.feature_index, suffix.feature_index, fill=NO_FEATURE)
     positions = stream.gather(*(jnp.moveaxis(y.positions, 0, -1) for y in (prompt, suffix)))
-    x = model.apply(variables, tokens, index, features, method="embed")
+    embed = functools.partial(model.apply, variables, method="embed")
+    x = jax.vmap(embed)(tokens, index, features)
     positions = jnp.moveaxis(positions, -1, 0)
     hidden = model.apply(variables, x, positions, stream, method="run_packed")
 
@@ -92,15 +98,14 @@ def score_tokens(
 def _in_chunks(
     score_chunk: Callable, hidden: Array, targets: Array, trained: Array, chunk: int
 ) -> TokenScores:
-    """Maps `score_chunk` over tokens [R, X], `chunk` of them at a time, while any is trained."""
+    """Maps `score_chunk` over tokens [R, X], `chunk` of a row at a time, while any is trained."""
     rows, tokens = targets.shape
-    width = max(1, chunk // rows)
-    if width >= tokens:  # made again, the logits of one chunk would take as much memory
+    if chunk >= tokens:  # made again, the logits of one chunk would take as much memory
         return score_chunk(hidden, targets)
 
     def cut(values):
-        values = jnp.pad(values, [(0, 0), (0, -tokens % width)] + [(0, 0)] * (values.ndim - 2))
-        return jnp.moveaxis(values.reshape(rows, -1, width, *values.shape[2:]), 1, 0)
+        values = jnp.pad(values, [(0, 0), (0, -tokens % chunk)] + [(0, 0)] * (values.ndim - 2))
+        return jnp.moveaxis(values.reshape(rows, -1, chunk, *values.shape[2:]), 1, 0)
 
     def skip(hidden, targets):
         return TokenScores(*(jnp.zeros(targets.shape, jnp.float32),) * 2)

@@ -6,10 +6,12 @@ batch divided by totals of the whole step, so that losses of micro-batches add u
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from r3jax.arrays import Array
 from r3jax.batches import PromptBatch, SuffixBatch
@@ -72,18 +74,39 @@ class RgrpoConfig:
                 )
 
 
+def axes_of(batch: UpdateBatch) -> UpdateBatch:
+    """The names of the axes of every array of a batch, as tuples (`r3jax/mesh.py`)."""
+
+    def first(name: str) -> Callable[[Array], tuple]:
+        return lambda array: (name, *(None,) * (np.ndim(array) - 1))
+
+    groups, rows = first("groups"), first("rows")
+    named = UpdateBatch(
+        *(jax.tree.map(groups, part) for part in batch[:2]),
+        *(jax.tree.map(rows, part) for part in batch[2:4]),
+        *(groups(part) for part in batch[4:6]),
+        objective.Totals((), ()),
+    )
+    return named._replace(
+        prompt=named.prompt._replace(positions=(None, *named.prompt.tokens)),
+        suffix=named.suffix._replace(positions=(None, *named.suffix.inputs)),
+    )
+
+
 def score(
     model: Qwen25VL, config: ForwardConfig, params, batch: UpdateBatch, allowed: Array
 ) -> forward.TokenScores:
     """Scores the packed groups under `params`: for the reference, and for the loss."""
-    features = forward.encode(model, params, batch.shown, config.train_vision)
+    features = forward.encode(
+        model, params, batch.shown, batch.stream.place.shape[0], config.train_vision
+    )
     return score_features(model, config, params, batch, features, allowed)
 
 
 def score_features(
     model: Qwen25VL, config: ForwardConfig, params, batch: UpdateBatch, features, allowed: Array
 ) -> forward.TokenScores:
-    """As `score`, with the table of features [F, D] that the batch's image tokens point into."""
+    """As `score`, with the tables of features [R, F, D] that image tokens point into."""
     return forward.score_tokens(
         model,
         params,

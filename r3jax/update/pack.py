@@ -10,16 +10,19 @@ from r3jax import buckets as buckets_lib
 from r3jax.batches import PromptBatch, SuffixBatch
 from r3jax.buckets import Buckets
 from r3jax.model.stream import Stream, lay_out
-from r3jax.patches import UNIT, VisionBatch
-from r3jax.records import Episode, LookOutcome, Prompt, ScoredGroup
-from r3jax.update import objective
+from r3jax.records import Episode, Prompt, ScoredGroup
+from r3jax.update import objective, pictures
 from r3jax.update.losses import UpdateBatch
 
 T = TypeVar("T")
 
 
 def pack_scored(
-    scored: Sequence[ScoredGroup], buckets: Buckets, image_token_id: int, scale_by_std: bool
+    scored: Sequence[ScoredGroup],
+    buckets: Buckets,
+    image_token_id: int,
+    scale_by_std: bool,
+    rows: int = 1,
 ) -> UpdateBatch:
     """Packs groups with their advantages; every group has the same number of episodes."""
     reward = np.stack([one.reward for one in scored])
@@ -31,11 +34,16 @@ def pack_scored(
         counted,
         buckets,
         image_token_id,
+        rows,
     )
 
 
 def pack_taught(
-    prompts: Sequence[Prompt], episodes: Sequence[Episode], buckets: Buckets, image_token_id: int
+    prompts: Sequence[Prompt],
+    episodes: Sequence[Episode],
+    buckets: Buckets,
+    image_token_id: int,
+    rows: int = 1,
 ) -> UpdateBatch:
     """Packs one teacher's episode a prompt."""
     shape = (len(prompts), 1)
@@ -46,6 +54,7 @@ def pack_taught(
         np.ones(shape, bool),
         buckets,
         image_token_id,
+        rows,
     )
 
 
@@ -56,29 +65,24 @@ def pack(
     counted: np.ndarray,
     buckets: Buckets,
     image_token_id: int,
+    rows: int = 1,
 ) -> UpdateBatch:
     """Packs prompts and the episodes of each, with advantage float32 and counted bool [B, G].
 
-    Features that the rollout kept are taken as they are; else images and crops are to be encoded.
-    Raises: ValueError where only some prompts have features, or no bucket is large enough.
+    Groups lie in `rows` of a stream, in order; each row has all that its groups need, so that it
+    can be computed on a device of its own. Features that the rollout kept are taken as they are;
+    else images and crops are to be encoded.
+    Raises: ValueError where only some prompts have features, no bucket is large enough, or `rows`
+    does not divide B.
     """
-    keepers = sum(prompt.features is not None for prompt in prompts)
-    if keepers not in (0, len(prompts)):
-        raise ValueError(
-            f"{keepers} of {len(prompts)} prompts have features: expected all of a batch or none, "
-            "so collect all of its groups with the same Engine.keep_features"
-        )
-    kept = keepers > 0
-    if kept:
-        of_prompts, of_episodes, shown = _kept_features(prompts, episodes)
-    else:
-        of_prompts, of_episodes, shown = _images_to_encode(prompts, episodes, buckets)
+    if len(prompts) % rows:
+        raise ValueError(f"{len(prompts)} groups cannot be dealt to {rows} rows of a stream")
     length = batches.prompt_bucket(prompts, buckets)
-    prompt = batches.pad_prompts(prompts, of_prompts, length, image_token_id)
-    suffix = batches.pad_suffixes(prompts, episodes, of_episodes, buckets)
-    stream = pack_stream(prompt, suffix, buckets)
-    if kept:  # no stream has more image tokens than tokens: the table needs no buckets of its own
-        shown = np.pad(shown, [(0, stream.place.size - len(shown)), (0, 0)])
+    seen = pictures.number(prompts, episodes, buckets, rows)
+    prompt = batches.pad_prompts(prompts, seen.of_prompts, length, image_token_id)
+    suffix = batches.pad_suffixes(prompts, episodes, seen.of_episodes, buckets)
+    stream = pack_stream(prompt, suffix, buckets, rows)
+    shown = pictures.show(seen, stream.place.shape[1])
     totals = objective.totals(suffix.trained & counted[..., None])
     return UpdateBatch(prompt, suffix, stream, shown, advantage, counted, totals)
 
@@ -116,55 +120,12 @@ def as_one_step(micro_batches: Sequence[UpdateBatch]) -> list[UpdateBatch]:
     return [one._replace(totals=totals) for one in micro_batches]
 
 
-Numbers = Sequence[np.ndarray]
-"""Which rows of the table of features the image tokens of each owner show, int32 [I] each."""
-
-
-def _kept_features(
-    prompts: Sequence[Prompt], episodes: Sequence[Sequence[Episode]]
-) -> tuple[Numbers, Sequence[Numbers], np.ndarray]:
-    """Features that the rollout kept: their numbers by prompt and by episode, and the table."""
-    table: list[np.ndarray] = []
-
-    def add(features: Sequence[np.ndarray]) -> np.ndarray:
-        first = sum(map(len, table))
-        table.extend(features)
-        return np.arange(first, first + sum(map(len, features)), dtype=np.int32)
-
-    of_prompts = [add([prompt.features]) for prompt in prompts]
-
-    def seen(episode: Episode) -> list[np.ndarray]:
-        return [look.features for look in episode.looks if look.outcome is LookOutcome.OK]
-
-    of_episodes = [[add(seen(episode)) for episode in one] for one in episodes]
-    return of_prompts, of_episodes, np.concatenate(table)
-
-
-def _images_to_encode(
-    prompts: Sequence[Prompt], episodes: Sequence[Sequence[Episode]], buckets: Buckets
-) -> tuple[Numbers, Sequence[Numbers], tuple[VisionBatch, VisionBatch]]:
-    """Images and crops in buckets: the numbers of their features to be, and what to encode.
-
-    The table will hold the prompts' features followed by the crops'.
-    """
-    images, index = batches.pack_images(
-        [image for prompt in prompts for image in prompt.images], buckets.images, "prompt images"
-    )
-    of_prompts = batches.join_by_owner([len(prompt.images) for prompt in prompts], index)
-    flat = [episode for group in episodes for episode in group]
-    crops, index = batches.pack_images(
-        [crop for episode in flat for crop in episode.crops], buckets.crops, "crops"
-    )
-    first = images.segment.size // UNIT
-    joined = batches.join_by_owner([len(episode.crops) for episode in flat], index)
-    of_flat = iter([numbers + first for numbers in joined])
-    of_episodes = [[next(of_flat) for _ in group] for group in episodes]
-    return of_prompts, of_episodes, (images, crops)
-
-
-def pack_stream(prompt: PromptBatch, suffix: SuffixBatch, buckets: Buckets) -> Stream:
-    """Lays prompts and suffixes out in the shortest stream of the buckets that holds them."""
+def pack_stream(
+    prompt: PromptBatch, suffix: SuffixBatch, buckets: Buckets, rows: int = 1
+) -> Stream:
+    """Lays prompts and suffixes out in the shortest rows of the buckets that hold them."""
     lengths = prompt.mask.sum(1), suffix.valid.sum(2)
-    sizes = buckets.stream_tokens(prompt.mask.size + suffix.valid.size)
-    size = buckets_lib.choose(sizes, sum(int(n.sum()) for n in lengths), "stream_tokens")
-    return lay_out(*lengths, prompt.mask.shape[1], suffix.valid.shape[2], size)
+    sizes = buckets.stream_tokens((prompt.mask.size + suffix.valid.size) // rows)
+    filled = sum(n.reshape(rows, -1).sum(1) for n in lengths)
+    size = buckets_lib.choose(sizes, int(filled.max()), "stream_tokens")
+    return lay_out(*lengths, prompt.mask.shape[1], suffix.valid.shape[2], size, rows)

@@ -130,7 +130,7 @@ def _text(
     allowed: Array,
 ) -> tuple[Array, Array]:
     """The loss of the answers, and the share of them that greedy decoding gives."""
-    scores = score_features(model, config, params, batch, features, allowed)
+    scores = score_features(model, config, params, batch, features[None], allowed)
     trained = batch.suffix.trained
     certain = jnp.where(trained, scores.logp > jnp.log(0.5), True).all(-1)
     nll = objective.token_mean(-scores.logp, trained, batch.counted, batch.totals)

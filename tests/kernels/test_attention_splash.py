@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.experimental import topologies
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
+from r3jax import mesh as mesh_lib
 from r3jax.kernels import attention, attention_splash, attention_xla
 from r3jax.kernels.attention import Backend
 from tests.kernels.attending import (
@@ -68,6 +69,26 @@ def test_splash_attends_to_segments_as_xla_does(shape, seed):
     assert_same(SPLASH["rows"](*drawn), XLA["rows"](*drawn))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, draw, shape", [("group", draw_group, (4, 2, 5, 7, 3, 2, 4, 8)),
+                                               ("rows", draw_rows, (512, 16, 2, 8))])  # fmt: skip
+def test_every_device_of_a_mesh_attends_to_its_groups_and_heads(kind, draw, shape):
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(2, 2, 2), jax.devices())
+    name = {"group": "attend_group", "rows": "attend_segments"}[kind]
+    attend = functools.partial(getattr(attention_splash, name), interpret=True)
+    drawn = draw(shape, seed=0)
+    there = jax.device_put(drawn, NamedSharding(mesh, PartitionSpec()))
+    assert_same(differentiated(mesh_lib.on(mesh, attend))(*there), XLA[kind](*drawn))
+
+
+def test_key_heads_that_a_mesh_cannot_split_are_named():
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(1, 1, 8), jax.devices())
+    attend = mesh_lib.on(mesh, attention_splash.attend_group)
+    (q, k, v, _, _), _ = draw_group((1, 1, 4, 0, 0, 2, 8, 8), seed=0)
+    with pytest.raises(ValueError, match="8 query heads and 2 key heads on a mesh of"):
+        attend(q, k, v, None)
+
+
 def test_splash_in_bfloat16_is_close_to_xla_in_float32():
     for kind, draw_one, shape in (("rows", draw_rows, ROWS[2]), ("group", draw_group, GROUPS[3])):
         half = draw_one(shape, 0, jnp.bfloat16)
@@ -107,7 +128,7 @@ def test_splash_compiles_for_a_tpu(monkeypatch):
     chip = topologies.get_topology_desc(
         platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)
     )
-    mesh = Mesh(np.array(chip.devices), ("chip",), axis_types=(AxisType.Auto,))
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(), chip.devices)
     place = NamedSharding(mesh, PartitionSpec())
 
     def compile_for_chip(attend, draw, *shape):

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax import patches, positions
-from r3jax.model.stream import lay_out
 from r3jax.update import forward
 from tests import tiny
 
@@ -27,9 +26,9 @@ def taught():
     return prompts, episodes
 
 
-def everything_trained():
+def everything_trained(rows=1):
     """The groups packed, with every token trained: its log-prob and gradient count."""
-    batch = tiny.pack(*taught())
+    batch = tiny.pack(*taught(), rows=rows)
     return batch._replace(suffix=batch.suffix._replace(trained=batch.suffix.valid))
 
 
@@ -50,7 +49,7 @@ def together():
     batch = everything_trained()
 
     def total(params):
-        features = forward.encode(tiny.model(), params, batch.shown, trained=True)
+        features = forward.encode(tiny.model(), params, batch.shown, rows=1, trained=True)
         scores = forward.score_tokens(
             tiny.model(), params, batch.prompt, batch.suffix, batch.stream, features,
             jnp.asarray(tiny.allowed()), TEMPERATURE, chunk=100,
@@ -130,7 +129,9 @@ def test_gradients_of_a_group_equal_those_of_whole_sequences():
 
 @functools.partial(jax.jit, static_argnums=0)
 def scores(chunk: int, params, batch) -> forward.TokenScores:
-    features = forward.encode(tiny.model(), params, batch.shown, False)
+    features = forward.encode(
+        tiny.model(), params, batch.shown, batch.stream.place.shape[0], trained=False
+    )
     return forward.score_tokens(
         tiny.model(), params, batch.prompt, batch.suffix, batch.stream, features,
         jnp.asarray(tiny.allowed()), TEMPERATURE, chunk,
@@ -156,13 +157,9 @@ def test_only_chunks_with_trained_tokens_are_scored():
 
 
 def test_rows_of_a_stream_do_not_change_numbers():
-    batch = everything_trained()
-    lengths = batch.prompt.mask.sum(1), batch.suffix.valid.sum(2)
-    size = max(p + s.sum() for p, s in zip(*lengths)) + 3
-    widths = batch.prompt.mask.shape[1], batch.suffix.valid.shape[2]
-    rows = batch._replace(stream=lay_out(*lengths, *widths, int(size), rows=2))
+    rows = everything_trained(rows=2)
     assert rows.stream.place.shape[0] == 2
-    valid = batch.suffix.valid
+    valid = rows.suffix.valid
     for chunk in (30, 10**6):
         found = scores(chunk, tiny.params(), rows).logp
         np.testing.assert_allclose(found[valid], together()[0][valid], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,142 @@
+"""Devices as a mesh, and over which of its axes every axis of an array is split.
+
+Code names the axes of its arrays ("groups", "heads"); what a name means on a mesh stands here
+alone. An axis whose size its part of the mesh does not divide stays whole.
+
+>>> mesh = make_mesh(MeshConfig())
+>>> tuple(split(("groups", None, "heads"), (4, 7, 2), mesh, UPDATE))
+(('data', 'fsdp'), None, 'tensor')
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from r3jax.arrays import Array
+
+AXES = ("data", "fsdp", "tensor")
+BATCH = ("data", "fsdp")
+"""The axes that groups are dealt over."""
+
+Rules = Mapping[str, tuple[str, ...]]
+"""Over which axes of the mesh a named axis is split; those that are not named are whole."""
+
+_BATCHES: Rules = {"groups": BATCH, "rows": BATCH}
+_TENSORS: Rules = {
+    name: ("tensor",)
+    for name in ("heads", "kv_heads", "mlp", "vocab", "vision_heads", "vision_mlp")
+}
+UPDATE: Rules = {
+    **_BATCHES,
+    **_TENSORS,
+    **{name: ("fsdp",) for name in ("embed", "vision_embed", "merged")},
+}
+"""Where parameters, moments and gradients live: split over fsdp too, gathered layer by layer."""
+
+DECODE: Rules = {**_BATCHES, **_TENSORS}
+"""Where decoding has its parameters: whole on every shard of the batch but for `tensor`, since a
+token has no time to gather them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How many devices there are along each axis; one of them may be -1: all that are left.
+
+    Raises: ValueError for other numbers.
+    """
+
+    data: int = 1
+    fsdp: int = -1
+    tensor: int = 1
+
+    def __post_init__(self):
+        sizes = self.sizes
+        if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+            raise ValueError(
+                f"mesh: expected sizes from 1 on, one of them -1 at most, found {sizes} for {AXES}"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The sizes in the order of AXES."""
+        return self.data, self.fsdp, self.tensor
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh of `devices`, by default one: the first of this process.
+
+    Raises: ValueError where their number is another than the config's.
+    """
+    devices = jax.local_devices()[:1] if devices is None else list(devices)
+    given = math.prod(size for size in config.sizes if size != -1)
+    sizes = tuple(len(devices) // given if size == -1 else size for size in config.sizes)
+    if math.prod(sizes) != len(devices):
+        raise ValueError(
+            f"mesh: {dict(zip(AXES, config.sizes))} does not make {len(devices)} devices: choose "
+            "sizes whose product is that number, or -1 for one of them"
+        )
+    return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def mesh_of(config: MeshConfig) -> Mesh | None:
+    """The mesh of all devices that a run's config asks for; None for one device."""
+    return None if config.sizes == (1, 1, 1) else make_mesh(config, jax.devices())
+
+
+def shards(mesh: Mesh, axes: Sequence[str] = BATCH) -> int:
+    """Into how many parts these axes of a mesh split something."""
+    return math.prod(mesh.shape[axis] for axis in axes)
+
+
+def split(
+    axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, rules: Rules
+) -> PartitionSpec:
+    """How an array of this shape, whose axes have these names, is split.
+
+    >>> tuple(split(("vocab", "embed"), (10, 6), make_mesh(MeshConfig()), DECODE))
+    ('tensor', None)
+    """
+    parts = []
+    for name, size in zip(axes, shape, strict=True):
+        over = tuple(rules.get(name, ()))
+        whole = not over or size % shards(mesh, over)
+        parts.append(None if whole else over[0] if len(over) == 1 else over)
+    return PartitionSpec(*parts)
+
+
+def shardings(axes, shapes, mesh: Mesh, rules: Rules):
+    """Shardings of a tree of arrays or shapes, whose axes are named in an equal tree of tuples."""
+
+    def one(shape, names) -> NamedSharding:
+        return NamedSharding(mesh, split(tuple(names), shape.shape, mesh, rules))
+
+    return jax.tree.map(one, shapes, axes)
+
+
+def on(mesh: Mesh | None, function: Callable) -> Callable:
+    """The function, to be jitted for a mesh, which `constrain` within it means. None: no mesh."""
+    if mesh is None:
+        return function
+
+    @functools.wraps(function)
+    def traced(*args, **kwargs):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args, **kwargs)
+
+    return traced
+
+
+def constrain(array: Array, *axes: str | None) -> Array:
+    """Within a jitted function: the array, split as its axes' names say on the mesh it is `on`.
+
+    Without a mesh the array is left alone.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return array
+    return jax.lax.with_sharding_constraint(array, split(axes, array.shape, mesh, DECODE))

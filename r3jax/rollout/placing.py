@@ -1,0 +1,90 @@
+"""Where what a rollout keeps on devices lies on a mesh: groups are dealt, heads are split."""
+
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from r3jax import mesh as mesh_lib
+from r3jax.model import caches, qwen
+from r3jax.model.caches import KeyValues, Prefix
+from r3jax.model.config import ModelConfig, TextConfig
+from r3jax.model.qwen import Policy
+from r3jax.rollout.state import DecodeState
+
+
+class Places(NamedTuple):
+    """The shardings of what programs of a rollout return; None each where there is no mesh.
+
+    What every device needs, and what the host reads, is `whole`.
+    """
+
+    policy: Policy | None = None
+    prefix: Prefix | None = None
+    state: DecodeState | None = None
+    whole: NamedSharding | None = None
+
+
+def on(config: ModelConfig, groups: int, arriving: int, mesh: Mesh) -> Places:
+    """Returns where a rollout of so many groups, `arriving` of them together, lies on a mesh."""
+    return Places(
+        of_policy(config, mesh),
+        of_prefix(config.text, arriving, mesh),
+        of_state(config.text, groups, mesh),
+        NamedSharding(mesh, PartitionSpec()),
+    )
+
+
+def of_policy(config: ModelConfig, mesh: Mesh) -> Policy:
+    """The sharding of every parameter that decoding reads: whole but for heads and the like."""
+    axes, shapes = qwen.logical_axes(config)["text"], qwen.abstract_params(config)["text"]
+    stacked, names = shapes.pop("layers"), axes.pop("layers")
+
+    def of_layer(leaf: jax.ShapeDtypeStruct, axes: PartitionSpec) -> NamedSharding:
+        part = mesh_lib.split(tuple(axes)[1:], leaf.shape[1:], mesh, mesh_lib.DECODE)
+        return NamedSharding(mesh, part)
+
+    layer = jax.tree.map(of_layer, stacked, names)
+    params = mesh_lib.shardings(axes, shapes, mesh, mesh_lib.DECODE)
+    return Policy({"text": params}, [layer] * config.text.num_layers)
+
+
+def of_prefix(config: TextConfig, groups: int, mesh: Mesh) -> Prefix:
+    """The sharding of the prompts of groups."""
+    place = _placer(config, groups, mesh)
+    kept = place("groups", "kv_heads", None, None)
+    layers = (KeyValues(kept, kept),) * config.num_layers
+    return caches.Prefix(layers, place("groups", None))
+
+
+def of_state(config: TextConfig, groups: int, mesh: Mesh) -> DecodeState:
+    """The sharding of the rows of groups."""
+    place = _placer(config, groups, mesh)
+    kept = place("groups", "kv_heads", None, None, None)
+    rows, slots, whole = place("groups", None), place("groups", None, None), place()
+    return DecodeState(
+        prefix=of_prefix(config, groups, mesh),
+        keys=rows,
+        cache=(KeyValues(kept, kept),) * config.num_layers,
+        tokens=slots,
+        source=slots,
+        logp=slots,
+        positions=place(None, "groups", None, None),
+        length=rows,
+        next_position=rows,
+        automaton=rows,
+        status=rows,
+        steps=whole,
+        waited=whole,
+    )
+
+
+def _placer(config: TextConfig, groups: int, mesh: Mesh):
+    """From names of axes to a sharding, given how many groups and key heads there are."""
+    sizes = {"groups": groups, "kv_heads": config.num_kv_heads}
+
+    def place(*names: str | None) -> NamedSharding:
+        shape = [sizes.get(name, 1) for name in names]
+        return NamedSharding(mesh, mesh_lib.split(names, shape, mesh, mesh_lib.DECODE))
+
+    return place
