@@ -51,7 +51,7 @@ class MeshConfig:
     """
 
     data: int = 1
-    fsdp: int = -1
+    fsdp: int = 1
     tensor: int = 1
 
     def __post_init__(self):
@@ -109,13 +109,16 @@ def split(
     return PartitionSpec(*parts)
 
 
+def sharding(
+    axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, rules: Rules
+) -> NamedSharding:
+    """The sharding of an array of this shape, whose axes have these names; whole without axes."""
+    return NamedSharding(mesh, split(axes, shape, mesh, rules))
+
+
 def shardings(axes, shapes, mesh: Mesh, rules: Rules):
     """Shardings of a tree of arrays or shapes, whose axes are named in an equal tree of tuples."""
-
-    def one(shape, names) -> NamedSharding:
-        return NamedSharding(mesh, split(tuple(names), shape.shape, mesh, rules))
-
-    return jax.tree.map(one, shapes, axes)
+    return jax.tree.map(lambda x, names: sharding(tuple(names), x.shape, mesh, rules), shapes, axes)
 
 
 def on(mesh: Mesh | None, function: Callable) -> Callable:
@@ -134,7 +137,8 @@ def on(mesh: Mesh | None, function: Callable) -> Callable:
 def constrain(array: Array, *axes: str | None) -> Array:
     """Within a jitted function: the array, split as its axes' names say on the mesh it is `on`.
 
-    Without a mesh the array is left alone.
+    What is computed is split as for decoding in the update too: fsdp deals groups there. Without a
+    mesh the array is left alone.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:

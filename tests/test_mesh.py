@@ -15,7 +15,7 @@ from r3jax.update import placing
 
 def test_the_size_that_is_left_open_is_what_the_devices_give():
     devices = jax.devices()
-    made = mesh.make_mesh(mesh.MeshConfig(data=2, tensor=2), devices)
+    made = mesh.make_mesh(mesh.MeshConfig(data=2, fsdp=-1, tensor=2), devices)
     assert dict(made.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
     assert mesh.shards(made) == 4
     assert math.prod(mesh.make_mesh(mesh.MeshConfig()).devices.shape) == 1
@@ -23,9 +23,9 @@ def test_the_size_that_is_left_open_is_what_the_devices_give():
 
 def test_a_mesh_that_devices_do_not_make_is_refused():
     with pytest.raises(ValueError, match=r"'fsdp': -1, 'tensor': 3} does not make 8 devices"):
-        mesh.make_mesh(mesh.MeshConfig(tensor=3), jax.devices())
+        mesh.make_mesh(mesh.MeshConfig(fsdp=-1, tensor=3), jax.devices())
     with pytest.raises(ValueError, match=r"one of them -1 at most, found \(-1, -1, 1\)"):
-        mesh.MeshConfig(data=-1)
+        mesh.MeshConfig(data=-1, fsdp=-1)
     with pytest.raises(ValueError, match="expected sizes from 1 on"):
         mesh.MeshConfig(tensor=0)
 

@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from r3jax import mesh as mesh_lib
+from r3jax.mesh import DECODE
 from r3jax.model import caches, qwen
 from r3jax.model.caches import KeyValues, Prefix
 from r3jax.model.config import ModelConfig, TextConfig
@@ -31,7 +32,7 @@ def on(config: ModelConfig, groups: int, arriving: int, mesh: Mesh) -> Places:
         of_policy(config, mesh),
         of_prefix(config.text, arriving, mesh),
         of_state(config.text, groups, mesh),
-        NamedSharding(mesh, PartitionSpec()),
+        mesh_lib.sharding((), (), mesh, DECODE),
     )
 
 
@@ -41,11 +42,10 @@ def of_policy(config: ModelConfig, mesh: Mesh) -> Policy:
     stacked, names = shapes.pop("layers"), axes.pop("layers")
 
     def of_layer(leaf: jax.ShapeDtypeStruct, axes: PartitionSpec) -> NamedSharding:
-        part = mesh_lib.split(tuple(axes)[1:], leaf.shape[1:], mesh, mesh_lib.DECODE)
-        return NamedSharding(mesh, part)
+        return mesh_lib.sharding(tuple(axes)[1:], leaf.shape[1:], mesh, DECODE)
 
     layer = jax.tree.map(of_layer, stacked, names)
-    params = mesh_lib.shardings(axes, shapes, mesh, mesh_lib.DECODE)
+    params = mesh_lib.shardings(axes, shapes, mesh, DECODE)
     return Policy({"text": params}, [layer] * config.text.num_layers)
 
 
@@ -85,6 +85,6 @@ def _placer(config: TextConfig, groups: int, mesh: Mesh):
 
     def place(*names: str | None) -> NamedSharding:
         shape = [sizes.get(name, 1) for name in names]
-        return NamedSharding(mesh, mesh_lib.split(names, shape, mesh, mesh_lib.DECODE))
+        return mesh_lib.sharding(names, shape, mesh, DECODE)
 
     return place

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,49 +107,64 @@ def make_programs(
         "end_tokens": jnp.asarray(rules.end_tokens),
     }
 
-    def encode(params, images):
-        return model.apply({"params": params}, images, method="encode")
-
-    def prefill(params, prompt, features):
-        index = prompt.feature_index
-        x = model.apply({"params": params}, prompt.tokens, index, features, method="embed")
-        args = (x, prompt.positions, prompt.mask)
-        return model.apply({"params": params}, *args, method="prefill")[1]
-
-    def start(prompt_tokens):
-        return state.start(model.config, groups, episodes, slots[0], prompt_tokens, model.dtype)
-
     run = functools.partial(decode.decode, model, sampling_config, filled[-1], spare=spare)
-    append = functools.partial(state.append, model)
-    places = placing.Places() if mesh is None else placing.on(model.config, groups, arriving, mesh)
-
-    def program(function, result=places.whole, **options):
-        """Jitted, with what it returns placed as `result` says."""
-        return jax.jit(mesh_lib.on(mesh, function), out_shardings=result, **options)
-
-    def to_state(function, given: int = 0):
-        """Jitted, from state to state: the memory of the one is that of the other."""
-        return program(function, places.state, donate_argnums=given)
-
+    places = placing.Places()
+    if mesh is not None:
+        places = placing.on(model.config, groups, arriving or groups, mesh)
+    make = _Maker(mesh, places)
+    shape = groups, episodes, slots[0]
     return Programs(
         slots=slots,
         spare=spare,
-        policy=program(functools.partial(qwen.make_policy, model), places.policy),
-        encode=program(encode),
-        prefill=program(prefill, places.prefix),
-        keys=program(functools.partial(sampling.row_keys, episodes=episodes)),
-        start=program(start, places.state, static_argnums=0),
-        admit=to_state(state.admit),
-        decode=to_state(functools.partial(run, **constants), given=1),
-        recent=program(state.recent),
-        append=to_state(append, given=1),
-        settle=to_state(state.settle),
-        written=program(state.written),
+        policy=make.program(functools.partial(qwen.make_policy, model), places.policy),
+        encode=make.program(functools.partial(_encode, model), places.whole),
+        prefill=make.program(functools.partial(_prefill, model), places.prefix),
+        keys=make.program(functools.partial(sampling.row_keys, episodes=episodes), places.whole),
+        start=make.program(
+            functools.partial(_start, model, *shape), places.state, static_argnums=0
+        ),
+        admit=make.update(state.admit),
+        decode=make.update(functools.partial(run, **constants), given=1),
+        recent=make.program(state.recent, places.whole),
+        append=make.update(functools.partial(state.append, model), given=1),
+        settle=make.update(state.settle),
+        written=make.program(state.written, places.whole),
         grow=tuple(
-            program(functools.partial(state.grow, larger), places.state) for larger in slots[1:]
+            make.program(functools.partial(state.grow, larger), places.state)
+            for larger in slots[1:]
         ),
         widen={
-            tokens: program(functools.partial(state.widen, tokens), places.state)
+            tokens: make.program(functools.partial(state.widen, tokens), places.state)
             for tokens in buckets.prompt_tokens
         },
     )
+
+
+class _Maker(NamedTuple):
+    """Jits functions for a mesh, or for one device."""
+
+    mesh: Mesh | None
+    places: placing.Places
+
+    def program(self, function: Callable, result, **options) -> Callable:
+        """What it returns lies where `result` says."""
+        return jax.jit(mesh_lib.on(self.mesh, function), out_shardings=result, **options)
+
+    def update(self, function: Callable, given: int = 0) -> Callable:
+        """From a state, the argument `given`, to a state: the memory of the one is the other's."""
+        return self.program(function, self.places.state, donate_argnums=given)
+
+
+def _encode(model: qwen.Qwen25VL, params, images):
+    return model.apply({"params": params}, images, method="encode")
+
+
+def _prefill(model: qwen.Qwen25VL, params, prompt, features):
+    index = prompt.feature_index
+    x = model.apply({"params": params}, prompt.tokens, index, features, method="embed")
+    given = x, prompt.positions, prompt.mask
+    return model.apply({"params": params}, *given, method="prefill")[1]
+
+
+def _start(model: qwen.Qwen25VL, groups: int, episodes: int, slots: int, prompt_tokens: int):
+    return state.start(model.config, groups, episodes, slots, prompt_tokens, model.dtype)

@@ -32,18 +32,19 @@ class Learner:
         config: ModelConfig,
         mesh: Mesh | None = None,
     ):
-        self.mesh, self.rows = mesh, 1 if mesh is None else mesh_lib.shards(mesh)
-        self._places = self.groups = state = gradient = whole = None
+        self.mesh, self.rows = mesh, 1
+        self._places = self.groups = gradient = whole = None
         if mesh is not None:
-            self._places = state = placing.of_state(config, optimizer, mesh)
-            gradient = placing.of_gradient(state, optimizer)
-            whole, self.groups = (NamedSharding(mesh, PartitionSpec(*p)) for p in ((), (BATCH,)))
+            self.rows = mesh_lib.shards(mesh)
+            self._places = placing.of_state(config, optimizer, mesh)
+            gradient, whole = optimizer.chosen(self._places.params), self._places.step
+            self.groups = NamedSharding(mesh, PartitionSpec(BATCH))
+        state, groups, bound = self._places, self.groups, functools.partial
 
         def program(function: Callable, *result, given: int | None = None):
             function = mesh_lib.on(mesh, function)
             return jax.jit(function, out_shardings=result, donate_argnums=given)
 
-        bound, groups = functools.partial, self.groups
         self._step = program(bound(steps.step, loss, optimizer), state, whole, groups, given=0)
         self._zeros = jax.jit(bound(steps.zeros, optimizer), out_shardings=gradient)
         self._add = program(bound(steps.add, loss, optimizer), gradient, whole, groups, given=0)
@@ -54,16 +55,23 @@ class Learner:
         return state if self.mesh is None else jax.device_put(state, self._places)
 
     def place_batch(self, batch: UpdateBatch) -> UpdateBatch:
-        """A batch, or its shapes, where steps expect it."""
+        """The batch where steps expect it."""
+        return (
+            batch
+            if self.mesh is None
+            else jax.device_put(batch, placing.of_batch(batch, self.mesh))
+        )
+
+    def shape_of(self, batch: UpdateBatch) -> UpdateBatch:
+        """The shapes of a batch where steps expect it."""
+        shapes = jax.eval_shape(lambda: batch)
         if self.mesh is None:
-            return batch
-
-        def put(array, sharding):
-            if isinstance(array, jax.ShapeDtypeStruct):
-                return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
-            return jax.device_put(array, sharding)
-
-        return jax.tree.map(put, batch, placing.of_batch(batch, self.mesh))
+            return shapes
+        return jax.tree.map(
+            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+            shapes,
+            placing.of_batch(batch, self.mesh),
+        )
 
     def logp_of(self, batch: UpdateBatch) -> jax.ShapeDtypeStruct:
         """The shape of a batch's log-probs, as steps return and take them."""

@@ -24,11 +24,10 @@ from r3jax.data.images import ImageSource
 from r3jax.mesh import MeshConfig
 from r3jax.model.layers import Remat
 from r3jax.phases import Phase, span
-from r3jax.records import ScoredGroup
-from r3jax.reward import scoring, stats, terms
+from r3jax.reward import scoring, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
 from r3jax.rollout import crops, engine, programs
-from r3jax.run import origins, pages, pretrained, warm
+from r3jax.run import origins, pages, pretrained, refill, warm
 from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import losses, pack
@@ -71,7 +70,7 @@ class RgrpoRunConfig:
     group_by_tag: str = ""
     logit_chunk: int = 1024
     remat: Remat = "dots"
-    mesh: MeshConfig = MeshConfig(1, 1, 1)
+    mesh: MeshConfig = MeshConfig()
     alarms: AlarmConfig = AlarmConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
@@ -129,6 +128,7 @@ def run(
     )
     _check(config, start, policy.learner.rows, shown)
     iterator = _questions(config, start, rows)
+    score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
@@ -139,10 +139,12 @@ def run(
         for step in run.steps():
             began = time.monotonic()
             tally = engine.Tally()
-            first, scored = _rollout(config, eng, state.params, iterator, step, extra_terms, tally)
+            first, scored = refill.collect(
+                eng, state.params, iterator, score, config.seed, step, config.refill, tally
+            )
             rolled = time.monotonic()
             state, numbers = _update(config, policy, state, scored, start)
-            summary = summarise(first, scored)
+            summary = refill.summarise(first, scored)
             messages = watch.check(step, summary)
             numbers = {**summary, **watch.numbers(step), **numbers}
             run.record(step, numbers, _speeds(tally, scored, began, rolled))
@@ -213,7 +215,7 @@ def every_program(
         kept = jax.ShapeDtypeStruct((eng.model.config.text.hidden_size,), eng.model.dtype)
     shapes, rows = [], policy.learner.rows
     for batch in warm.empty_updates(config.buckets, together, config.rollout.episodes, kept, rows):
-        batch = policy.learner.place_batch(jax.eval_shape(lambda b=batch: b))
+        batch = policy.learner.shape_of(batch)
         logp = policy.learner.logp_of(batch)
         reference = None
         if policy.score is not None:
@@ -222,46 +224,6 @@ def every_program(
         for old in (None, logp)[: config.updates]:
             shapes.append((batch, old, reference, policy.allowed))
     policy.learner.programs(state, config.rollout.questions // together, shapes, take)
-
-
-def _rollout(config, eng, params, iterator, step, extra_terms, tally):
-    """Collects and scores one batch of groups; flat ones are replaced as `refill` allows.
-
-    Returns the groups as they were first rolled out, and those to train on.
-    """
-
-    def roll(turn: int) -> list[ScoredGroup]:
-        number = turn * config.rollout.questions
-        with span(Phase.DATA):
-            questions = next(iterator)
-        groups = engine.collect(eng, params, questions, config.seed, step, number, tally)
-        with span(Phase.REWARDS):
-            return scoring.score(groups, config.reward, extra_terms=extra_terms)
-
-    first = scored = roll(0)
-    for turn in range(1, config.refill + 1):
-        if not any(stats.is_flat(one) for one in scored):
-            break
-        scored = replace_flat(scored, roll(turn))
-    return first, scored
-
-
-def replace_flat(scored: Sequence[ScoredGroup], fresh: Sequence[ScoredGroup]) -> list[ScoredGroup]:
-    """Returns `scored` with its flat groups replaced, in order, by those of `fresh` that are not.
-
-    Flat groups stay where there are not enough.
-    """
-    useful = iter([one for one in fresh if not stats.is_flat(one)])
-    return [next(useful, one) if stats.is_flat(one) else one for one in scored]
-
-
-def summarise(first: Sequence[ScoredGroup], trained: Sequence[ScoredGroup]) -> dict[str, float]:
-    """Numbers of the groups as first rolled out: those left after replacing look better.
-
-    `replaced_groups` is the share of them that others stand for in the update.
-    """
-    replaced = [one is not other for one, other in zip(first, trained, strict=True)]
-    return {**stats.summarise(first), "replaced_groups": sum(replaced) / len(replaced)}
 
 
 def remember(config: AlarmConfig, workdir: Path) -> Alarms:

@@ -54,7 +54,7 @@ class SftConfig:
     valid_rows: int = 256
     logit_chunk: int = 1024
     remat: Remat = "dots"
-    mesh: MeshConfig = MeshConfig(1, 1, 1)
+    mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     tensorboard: bool = False
 
@@ -158,7 +158,7 @@ def _compile(
         for tokens, bucket in sorted(needed, key=lambda one: (one[0], one[1].features))
     )
     batches = (
-        learner.place_batch(jax.eval_shape(lambda batch=batch: batch))
+        learner.shape_of(batch)
         for one in shapes
         for batch in warm.empty_updates(one, config.together, 1, rows=learner.rows)
     )

@@ -92,8 +92,9 @@ def totals(*masks: Bool[np.ndarray, "B G T"]) -> Totals:
 
     Never under 1, so that a mean over nothing is 0.
     """
-    tokens, episodes = (sum(int(m.sum()) for m in of) for of in (masks, [m.any(-1) for m in masks]))
-    return Totals(*(np.float32(max(number, 1)) for number in (tokens, episodes)))
+    tokens = sum(int(mask.sum()) for mask in masks)
+    episodes = sum(int(mask.any(-1).sum()) for mask in masks)
+    return Totals(np.float32(max(tokens, 1)), np.float32(max(episodes, 1)))
 
 
 def sequence_mean(

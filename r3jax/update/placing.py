@@ -1,9 +1,10 @@
 """Where the state of training and its batches lie on a mesh."""
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from r3jax import mesh as mesh_lib
+from r3jax.mesh import UPDATE
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 from r3jax.update import losses
@@ -11,15 +12,15 @@ from r3jax.update.losses import UpdateBatch
 from r3jax.update.state import Optimizer, TrainState, init_state
 
 
-def of_params(config: ModelConfig, mesh: Mesh, rules: mesh_lib.Rules = mesh_lib.UPDATE) -> dict:
+def of_params(config: ModelConfig, mesh: Mesh) -> dict:
     """The sharding of every parameter of a model."""
     axes, shapes = qwen.logical_axes(config), qwen.abstract_params(config)
-    return mesh_lib.shardings(axes, shapes, mesh, rules)
+    return mesh_lib.shardings(axes, shapes, mesh, UPDATE)
 
 
 def of_state(config: ModelConfig, optimizer: Optimizer, mesh: Mesh) -> TrainState:
     """The sharding of every leaf of a state: moments lie where their parameters do."""
-    params, whole = of_params(config, mesh), NamedSharding(mesh, PartitionSpec())
+    params, whole = of_params(config, mesh), mesh_lib.sharding((), (), mesh, UPDATE)
     shapes = jax.eval_shape(lambda p: init_state(p, optimizer), qwen.abstract_params(config))
     known = {_names(path): sharding for path, sharding in jax.tree.leaves_with_path(params)}
 
@@ -36,12 +37,6 @@ def _names(path) -> tuple[str, ...]:
     return tuple(step.key for step in path if isinstance(step, jax.tree_util.DictKey))
 
 
-def of_gradient(places: TrainState, optimizer: Optimizer) -> list[NamedSharding]:
-    """The sharding of a gradient (`steps.Gradient`), given those of the state."""
-    pairs = zip(jax.tree.leaves(places.params), optimizer.changes, strict=True)
-    return [sharding for sharding, changes in pairs if changes]
-
-
 def of_batch(batch: UpdateBatch, mesh: Mesh) -> UpdateBatch:
     """The sharding of every array of a batch: rows and groups are dealt, each row whole."""
-    return mesh_lib.shardings(losses.axes_of(batch), batch, mesh, mesh_lib.UPDATE)
+    return mesh_lib.shardings(losses.axes_of(batch), batch, mesh, UPDATE)

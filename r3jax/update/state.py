@@ -29,6 +29,18 @@ class Optimizer(NamedTuple):
     update: Callable
     changes: tuple[bool, ...]
 
+    def chosen(self, tree: dict) -> list:
+        """Those of a tree's leaves, such as parameters or their shardings, that it changes."""
+        pairs = zip(jax.tree.leaves(tree), self.changes, strict=True)
+        return [leaf for leaf, changes in pairs if changes]
+
+    def merged(self, chosen: list, tree: dict) -> dict:
+        """The tree with other leaves where it changes them: the opposite of `chosen`."""
+        leaves, structure = jax.tree.flatten(tree)
+        given = iter(chosen)
+        pairs = zip(leaves, self.changes, strict=True)
+        return structure.unflatten([next(given) if changes else leaf for leaf, changes in pairs])
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:

@@ -2,7 +2,7 @@
 
 `step` is gradient and update in one program. `zeros`, `add` for each micro-batch and `apply` do the
 same in less memory: what a micro-batch keeps for its gradient is gone before the next one begins.
-Losses are sums over what a whole step divides by (`batches.Totals`), so that both ways give the
+Losses are sums over what a whole step divides by (`objective.Totals`), so that both ways give the
 same gradient however tokens are dealt to micro-batches.
 """
 
@@ -38,20 +38,16 @@ def gradient(
     loss: Loss, optimizer: Optimizer, params: dict, *batch
 ) -> tuple[Gradient, tuple[dict[str, Array], Any]]:
     """The gradient of the loss of a batch or micro-batch, its statistics and the rest."""
-    leaves, tree = jax.tree.flatten(params)
 
-    def of_changing(chosen: list[Array]):
-        merged = iter(chosen)
-        pairs = zip(leaves, optimizer.changes, strict=True)
-        every = [next(merged) if changes else leaf for leaf, changes in pairs]
-        return loss(tree.unflatten(every), *batch)
+    def of_chosen(chosen: list[Array]):
+        return loss(optimizer.merged(chosen, params), *batch)
 
-    return jax.grad(of_changing, has_aux=True)(changing(optimizer, params))
+    return jax.grad(of_chosen, has_aux=True)(optimizer.chosen(params))
 
 
 def zeros(optimizer: Optimizer, params: dict) -> Gradient:
     """The gradient of no micro-batch."""
-    return [jnp.zeros_like(leaf) for leaf in changing(optimizer, params)]
+    return [jnp.zeros_like(leaf) for leaf in optimizer.chosen(params)]
 
 
 def add(
@@ -69,20 +65,11 @@ def apply(
 
     Returns the new state and the statistics of the step.
     """
-    leaves, tree = jax.tree.flatten(state.params)
-    merged = iter(found)
     # Leaves that never change have a gradient for the optimizer's sake: nothing computes with it.
-    pairs = zip(leaves, optimizer.changes, strict=True)
-    every = [next(merged) if changes else jnp.zeros_like(leaf) for leaf, changes in pairs]
-    updates, opt_state = optimizer.update(tree.unflatten(every), state.opt_state, state.params)
+    gradient = optimizer.merged(found, jax.tree.map(jnp.zeros_like, state.params))
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     state = TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
     return state, {**merge(stats), "grad_norm": optax.global_norm(found)}
-
-
-def changing(optimizer: Optimizer, params: dict) -> list[Array]:
-    """The leaves that the optimizer changes."""
-    pairs = zip(jax.tree.leaves(params), optimizer.changes, strict=True)
-    return [leaf for leaf, changes in pairs if changes]
 
 
 def merge(stats: Sequence[dict[str, Array]]) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from r3jax import metrics
 from r3jax.records import ScoredGroup, Verdict
 from r3jax.reward.alarms import AlarmConfig
 from r3jax.reward.stats import is_flat
-from r3jax.run import rgrpo
+from r3jax.run import refill, rgrpo
 from tests.reward import examples
 
 
@@ -26,7 +26,7 @@ def group(*rewards: float) -> ScoredGroup:
 def test_flat_groups_are_replaced_in_order_by_those_that_teach():
     first = [group(0, 0), group(0, 1), group(1, 1), group(0, 0)]
     fresh = [group(1, 1), group(1, 0), group(0, 1), group(0, 0)]
-    found = rgrpo.replace_flat(first, fresh)
+    found = refill.replace_flat(first, fresh)
     expected = [fresh[1], first[1], fresh[2], first[3]]
     assert all(one is other for one, other in zip(found, expected, strict=True))
     assert [is_flat(one) for one in found] == [False, False, False, True]
@@ -34,7 +34,7 @@ def test_flat_groups_are_replaced_in_order_by_those_that_teach():
 
 def test_numbers_are_those_of_the_groups_as_first_rolled_out():
     first = [group(0, 0), group(0, 1), group(0, 0), group(0, 0)]
-    found = rgrpo.summarise(first, rgrpo.replace_flat(first, [group(1, 0), group(0, 0)]))
+    found = refill.summarise(first, refill.replace_flat(first, [group(1, 0), group(0, 0)]))
     assert (found["zero_variance_groups"], found["replaced_groups"]) == (0.75, 0.25)
     assert (found["reward"], found["accuracy"]) == (0.125, 0.125)
 

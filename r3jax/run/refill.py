@@ -1,0 +1,58 @@
+"""The groups of a step: rolled out and scored; those that teach nothing give way to others."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from r3jax.phases import Phase, span
+from r3jax.records import Group, Question, ScoredGroup
+from r3jax.reward import stats
+from r3jax.rollout import engine
+
+
+def collect(
+    eng: engine.Engine,
+    params,
+    questions: Iterator[Sequence[Question]],
+    score: Callable[[list[Group]], list[ScoredGroup]],
+    seed: int,
+    step: int,
+    refill: int,
+    tally: engine.Tally,
+) -> tuple[list[ScoredGroup], list[ScoredGroup]]:
+    """Collects and scores one batch of groups; flat ones are replaced by those of up to `refill`
+    more batches.
+
+    Returns the groups as they were first rolled out, and those to train on.
+    """
+
+    def roll(turn: int) -> list[ScoredGroup]:
+        first = turn * eng.config.questions
+        with span(Phase.DATA):
+            asked = next(questions)
+        groups = engine.collect(eng, params, asked, seed, step, first, tally)
+        with span(Phase.REWARDS):
+            return score(groups)
+
+    first = scored = roll(0)
+    for turn in range(1, refill + 1):
+        if not any(stats.is_flat(one) for one in scored):
+            break
+        scored = replace_flat(scored, roll(turn))
+    return first, scored
+
+
+def replace_flat(scored: Sequence[ScoredGroup], fresh: Sequence[ScoredGroup]) -> list[ScoredGroup]:
+    """Returns `scored` with its flat groups replaced, in order, by those of `fresh` that are not.
+
+    Flat groups stay where there are not enough.
+    """
+    useful = iter([one for one in fresh if not stats.is_flat(one)])
+    return [next(useful, one) if stats.is_flat(one) else one for one in scored]
+
+
+def summarise(first: Sequence[ScoredGroup], trained: Sequence[ScoredGroup]) -> dict[str, float]:
+    """Numbers of the groups as first rolled out: those left after replacing look better.
+
+    `replaced_groups` is the share of them that others stand for in the update.
+    """
+    replaced = [one is not other for one, other in zip(first, trained, strict=True)]
+    return {**stats.summarise(first), "replaced_groups": sum(replaced) / len(replaced)}
