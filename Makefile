@@ -20,6 +20,7 @@ endif
 MADE := $(VENV)/made-$(VERSION).stamp
 RUN := $(VENV)/run-$(VERSION).stamp
 TEST := $(VENV)/test-$(VERSION).stamp
+TPU := $(VENV)/tpu-$(VERSION).stamp
 
 .PHONY: look-again look-again-base test test-pillow lint bench
 
@@ -29,8 +30,8 @@ look-again: $(RUN)
 look-again-base: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again_base.py --workdir=runs/look_again_base
 
-test: lint
-	$(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile --no-loadscope-reorder \
+test: lint $(TPU)
+	PYTHONPATH=$(VENV)/tpu-$(VERSION) $(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile --no-loadscope-reorder \
 		--cov=r3jax --cov-report=term --cov-fail-under=90
 
 test-pillow: $(TEST)
@@ -57,6 +58,17 @@ $(RUN): $(MADE) setup.py pyproject.toml
 $(TEST): $(MADE) setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(RUN)
+
+# The compiler of TPUs, of the version that this JAX wants. Beside the environment: where JAX finds
+# it, every program tells that there is no TPU.
+WANTED := import importlib.metadata as m; print(next(r.split(";")[0].strip() \
+	for r in m.requires("jax") if r.startswith("libtpu")))
+$(TPU): $(TEST)
+	if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+		$(BIN)/python -m pip install --quiet --no-deps --upgrade --target=$(VENV)/tpu-$(VERSION) \
+			"$$($(BIN)/python -c '$(WANTED)')"; \
+	fi
+	touch $@
 
 # An environment of this version that is there already is kept.
 $(MADE):

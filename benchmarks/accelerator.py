@@ -24,15 +24,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from benchmarks import counts, devices, mini, page, region, script
+from benchmarks import devices, mini, page, region, script
 from benchmarks.budget import Budget, Line, markdown, measure
 from benchmarks.cli import DTYPES
 from benchmarks.devices import Peak
 from benchmarks.ours import device
 from r3jax import patches
 from r3jax.data import tokenizer
-from r3jax.model import qwen
+from r3jax.model import counts, qwen
 from r3jax.model.config import SIZES, ModelConfig
+from r3jax.update.losses import ForwardConfig
 
 GRIDS = [(mini.IMAGE_SIDE // patches.FACTOR,) * 2] * mini.QUESTIONS
 ROWS = mini.QUESTIONS * script.EPISODES
@@ -154,7 +155,8 @@ def choose_update(config: ModelConfig, memory: int | None) -> tuple[str, str, in
     trained, frozen = (sum(y.size for y in jax.tree.leaves(shapes[p])) for p in ("text", "vision"))
     for state, remat, questions in UPDATES:
         tokens, size = update_tokens(questions)[0], STATES[state]
-        needed = counts.update_bytes(config.text, trained, tokens, size, remat) + size * frozen
+        given = config.text, trained, tokens, size, remat, ForwardConfig().logit_chunk
+        needed = counts.update_bytes(*given) + size * frozen
         if memory is None or needed < 0.9 * memory:
             break
     return state, remat, questions

@@ -110,6 +110,14 @@ def pack_rows(
     return packed
 
 
+def pack_parts(
+    parts: Sequence[Sequence[np.ndarray]], choices: Sequence[ImageBucket], what: str
+) -> tuple[VisionBatch, list[list[np.ndarray]]]:
+    """As `pack_rows`, joined: each part has rows of its own, and indices that count from them."""
+    packed, index = zip(*pack_rows(parts, choices, what))
+    return VisionBatch(*(np.concatenate(rows) for rows in zip(*packed))), list(index)
+
+
 def choose_images(
     rows: Sequence[Sequence[tuple[int, int]]], choices: Sequence[ImageBucket], what: str
 ) -> ImageBucket:
@@ -127,7 +135,7 @@ def choose_images(
     most = max(windows, key=sum)
     raise ValueError(
         f"{what}: {len(most)} images of {sum(most)} windows with up to {max(slots)} patches fit no "
-        f"bucket of {[_bucket_text(b) for b in choices]}: add a larger image bucket, or lower the "
+        f"bucket of {[str(bucket) for bucket in choices]}: add a larger image bucket, or lower the "
         "pixel bounds"
     )
 
@@ -137,10 +145,6 @@ def join_by_owner(counts: Sequence[int], index: Sequence[np.ndarray]) -> list[np
     taken = iter(index)
     nothing = np.zeros(0, np.int32)
     return [np.concatenate([nothing, *(next(taken) for _ in range(n))]) for n in counts]
-
-
-def _bucket_text(bucket: ImageBucket) -> str:
-    return f"{bucket.rows}x{bucket.windows}x{bucket.slots}"
 
 
 def prompt_bucket(prompts: Sequence[Prompt], buckets: Buckets) -> int:

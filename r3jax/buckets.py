@@ -25,6 +25,9 @@ class ImageBucket:
                 f"slots must be a positive multiple of 4 (patches of a token), found {self.slots}"
             )
 
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.windows}x{self.slots}"
+
     def holds(self, windows: Sequence[int], slots: int) -> bool:
         """Whether images of so many windows each, with up to `slots` slots, fit in this order.
 
@@ -50,11 +53,12 @@ class Buckets:
     """Every static size of a run, smallest first.
 
     `prompt_tokens` and `suffix_tokens` are lengths a group and an episode are padded to;
-    `images` and `crops` are what the prompts' images and the crops are encoded in, `look_tokens`
-    the longest insertion after a box (a crop with its frame, or a message). An update computes on
-    a packed stream: `fill` are the shares of its padded places that a stream may have room for.
-    Where looks are cut on the device, `originals` are the height and width of the largest original
-    image in pixels (None: of the largest that comes).
+    `images` and `crops` are what the prompts' images and the crops are encoded in (on a mesh, those
+    of each part that groups are dealt to), `look_tokens` the longest insertion after a box (a crop
+    with its frame, or a message). An update computes on a packed stream: `fill` are the shares of
+    its padded places that a stream may have room for. Where looks are cut on the device,
+    `originals` are the height and width of the largest original image in pixels (None: of the
+    largest that comes).
 
     Raises: ValueError for a list without sizes, a size under 1, and shares that do not end at 1.
     """

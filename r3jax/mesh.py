@@ -42,6 +42,10 @@ DECODE: Rules = {**_BATCHES, **_TENSORS}
 """Where decoding has its parameters: whole on every shard of the batch but for `tensor`, since a
 token has no time to gather them."""
 
+SCORE: Rules = {"rows": ("data",), "vocab": ("fsdp", "tensor")}
+"""Where logits are made: each device has the vocabulary's part of many rows' tokens. Theirs are far
+fewer numbers to exchange than those of the head."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
@@ -70,9 +74,11 @@ class MeshConfig:
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Returns a mesh of `devices`, by default one: the first of this process.
 
+    Those of a process stand side by side, so that the axes that come last do not leave it.
     Raises: ValueError where their number is another than the config's.
     """
-    devices = jax.local_devices()[:1] if devices is None else list(devices)
+    devices = jax.local_devices()[:1] if devices is None else devices
+    devices = sorted(devices, key=lambda device: (device.process_index, device.id))
     given = math.prod(size for size in config.sizes if size != -1)
     sizes = tuple(len(devices) // given if size == -1 else size for size in config.sizes)
     if math.prod(sizes) != len(devices):
@@ -86,6 +92,22 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 def mesh_of(config: MeshConfig) -> Mesh | None:
     """The mesh of all devices that a run's config asks for; None for one device."""
     return None if config.sizes == (1, 1, 1) else make_mesh(config, jax.devices())
+
+
+def for_rollouts(mesh: Mesh | None, tensor: int) -> Mesh | None:
+    """The devices of a mesh as rollouts have them: heads are split over `tensor` neighbours, groups
+    are dealt to the rest.
+
+    Raises: ValueError where `tensor` does not divide the number of devices.
+    """
+    if mesh is None and tensor == 1:
+        return None
+    devices = (make_mesh(MeshConfig()) if mesh is None else mesh).devices
+    if devices.size % tensor:
+        raise ValueError(
+            f"rollout.tensor is {tensor}, but the mesh has {devices.size} devices: choose a divisor"
+        )
+    return Mesh(devices.reshape(-1, 1, tensor), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def shards(mesh: Mesh, axes: Sequence[str] = BATCH) -> int:
@@ -134,7 +156,7 @@ def on(mesh: Mesh | None, function: Callable) -> Callable:
     return traced
 
 
-def constrain(array: Array, *axes: str | None) -> Array:
+def constrain(array: Array, *axes: str | None, rules: Rules = DECODE) -> Array:
     """Within a jitted function: the array, split as its axes' names say on the mesh it is `on`.
 
     What is computed is split as for decoding in the update too: fsdp deals groups there. Without a
@@ -143,4 +165,4 @@ def constrain(array: Array, *axes: str | None) -> Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return array
-    return jax.lax.with_sharding_constraint(array, split(axes, array.shape, mesh, DECODE))
+    return jax.lax.with_sharding_constraint(array, split(axes, array.shape, mesh, rules))

@@ -41,9 +41,26 @@ def pack_regions(
     Equal regions are stored once. Returns the batch, its bucket and each region's feature indices.
     Raises: ValueError where no bucket takes them, or a size is no multiple of 28.
     """
-    distinct = list(dict.fromkeys(regions))
-    grids = [patches.merged_grid((region.height, region.width)) for region in distinct]
-    bucket = batches.choose_images([grids], choices, what)
+    batch, bucket, (index,) = pack_parts([regions], choices, what)
+    return batch, bucket, index
+
+
+def pack_parts(
+    parts: Sequence[Sequence[Region]], choices: Sequence[ImageBucket], what: str
+) -> tuple[RegionBatch, ImageBucket, list[list[Int[np.ndarray, "tokens"]]]]:
+    """As `pack_regions`, of several parts, each in rows of its own of the same bucket."""
+    distinct = [list(dict.fromkeys(part)) for part in parts]
+    grids = [[patches.merged_grid((one.height, one.width)) for one in part] for part in distinct]
+    bucket = batches.choose_images(grids, choices, what)
+    packed, index = zip(*(_fill(*part, bucket) for part in zip(distinct, grids)))
+    numbers = [[found[region] for region in part] for part, found in zip(parts, index)]
+    return RegionBatch(*(np.concatenate(rows) for rows in zip(*packed))), bucket, numbers
+
+
+def _fill(
+    distinct: Sequence[Region], grids: Sequence[tuple[int, int]], bucket: ImageBucket
+) -> tuple[RegionBatch, dict[Region, Int[np.ndarray, "tokens"]]]:
+    """Regions in rows of a bucket, and the feature indices of each."""
     places = patches.place(grids, bucket.rows, bucket.windows, bucket.slots)
     batch = empty_regions(bucket)
     for region, grid, at in zip(distinct, grids, places):
@@ -55,7 +72,7 @@ def pack_regions(
         region: patches.token_index(at, grid, bucket.windows, bucket.slots)
         for region, grid, at in zip(distinct, grids, places)
     }
-    return batch, bucket, [index[region] for region in regions]
+    return batch, index
 
 
 def empty_regions(bucket: ImageBucket) -> RegionBatch:

@@ -54,11 +54,11 @@ class Rollout:
     """
 
     def __init__(self, model: qwen.Qwen25VL, params: dict):
-        self._params = params
         rules = plain.rules(model.config.text.vocab_size)
         how = sampling.SamplingConfig()
         shape = mini.QUESTIONS, script.EPISODES
         self._run = programs.make_programs(model, rules, how, *shape, loop.BUCKETS)
+        self._policy = self._run.policy(params)
         asked = plain.prompts(model.config)
         shown = [one.images[0] for one in asked]
         images, index = batches.pack_images(shown, loop.BUCKETS.images, "images")
@@ -70,7 +70,7 @@ class Rollout:
 
     def vision(self) -> Work:
         """The vision tower over the questions' images."""
-        return Work(lambda _: self._run.encode(self._params, self._images), no_preparation)
+        return Work(lambda _: self._run.encode(self._policy, self._images), no_preparation)
 
     def prefill(self) -> Work:
         """The same, and the decoder over the prompts."""
@@ -79,7 +79,7 @@ class Rollout:
     def decode(self) -> Work:
         """All rows sample as many tokens as the script has them sample, without looks."""
         run, number = self._run, np.arange(mini.QUESTIONS, dtype=np.int32)
-        policy, prefix = run.policy(self._params), self._prefill()
+        prefix = self._prefill()
         until = Until(script.SAMPLED, FOREVER, FOREVER)
 
         def prepare():
@@ -88,15 +88,15 @@ class Rollout:
             return run.admit(run.start(loop.BUCKETS.prompt_tokens[0]), arrivals)
 
         def call(state):
-            state = run.decode(policy, state, until)
+            state = run.decode(self._policy, state, until)
             assert int(state.steps) == script.SAMPLED, int(state.steps)
             return state
 
         return Work(call, prepare)
 
     def _prefill(self):
-        features = self._run.encode(self._params, self._images)
-        return self._run.prefill(self._params, self._prompt, features)
+        features = self._run.encode(self._policy, self._images)
+        return self._run.prefill(self._policy, self._prompt, features)
 
 
 def update(model: qwen.Qwen25VL, params: dict, state_dtype, questions: int) -> Work:
@@ -156,6 +156,6 @@ def looks(name: str) -> tuple[Work, Work]:
         return kernel.cut_regions(originals.planes, batch, bucket.slots, backend)
 
     def placed(_):
-        return crops.cut(originals, shown, buckets, name)[0]
+        return crops.cut(originals, [shown], buckets, name)[0]
 
     return Work(alone, no_preparation), Work(placed, no_preparation)

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks import mini, model
 from r3jax import batches, host, patches, positions
 from r3jax.buckets import Buckets, ImageBucket
+from r3jax.model import qwen
 from r3jax.records import Prompt
 from r3jax.rollout import programs, sampling
 from r3jax.rollout.decode import FOREVER, Until
@@ -58,7 +59,7 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
     host.keep_freed_memory()
     start = pretrained.load(directory)
     net = start.model(dtype=jnp.dtype(dtype))
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, net.dtype), start.params)
+    policy = jax.jit(functools.partial(qwen.make_policy, net))(start.params)
     asked = prompts(start.config)
     images, index = batches.pack_images([one.images[0] for one in asked], BUCKETS.images, "images")
     image_id = start.config.image_token_id
@@ -74,16 +75,16 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
         return programs.make_programs(net, made_rules, greedy, len(asked), 1, shapes)
 
     def answer(run: programs.Programs) -> None:
-        prefix = run.prefill(params, prompt, run.encode(params, images))
+        prefix = run.prefill(policy, prompt, run.encode(policy, images))
         groups = np.arange(len(asked), dtype=np.int32)
         arrivals = Arrivals(groups, prefix, last, place, run.keys(0, 0, groups))
         state = run.admit(run.start(BUCKETS.prompt_tokens[0]), arrivals)
-        state = run.decode(run.policy(params), state, Until(FOREVER, FOREVER, FOREVER))
+        state = run.decode(policy, state, Until(FOREVER, FOREVER, FOREVER))
         assert (np.asarray(state.length) == run.slots[0] - run.spare).all()
 
     one, many = make(1), make(model.GENERATED)
     return versions(), {
-        "vision": lambda: jax.block_until_ready(one.encode(params, images)),
+        "vision": lambda: jax.block_until_ready(one.encode(policy, images)),
         "prefill": lambda: answer(one),
         "generate": lambda: answer(many),
         "train_text": train_text(net, start.params),

@@ -11,10 +11,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from r3jax import patches
 from r3jax.arrays import Array, Float, UInt8
 from r3jax.kernels import region_tpu, region_xla
+from r3jax.mesh import BATCH
 from r3jax.patches import MERGE, PATCH, TEMPORAL, UNIT, VisionBatch
 from r3jax.regions import RegionBatch
 
@@ -37,7 +39,21 @@ def cut_regions(
 
     `planes` are as `regions.as_planes` makes them, `slots` is U. Equal to `patches.arrange` of
     the same crops but for their levels: within 1 of Pillow's on 99.9 % of values, 2 on all.
+
+    On a mesh each device cuts its rows out of the images that it has, by their numbers there.
     """
+    cut = functools.partial(_cut_locally, slots=slots, backend=backend)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return cut(planes, regions)
+    dealt = PartitionSpec(BATCH)
+    return jax.shard_map(cut, mesh=mesh, in_specs=(dealt, dealt), out_specs=dealt, check_vma=False)(
+        planes, regions
+    )
+
+
+def _cut_locally(planes: Array, regions: RegionBatch, slots: int, backend: Backend) -> VisionBatch:
+    """As `cut_regions`, on one device."""
     cut = region_tpu.cut_windows if backend is Backend.PALLAS else region_xla.cut_windows
     return arrange_windows(cut(planes, regions), regions, slots)
 

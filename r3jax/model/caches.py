@@ -14,10 +14,7 @@ from r3jax.model.config import TextConfig
 
 
 class KeyValues(NamedTuple):
-    """Keys and values of a layer: [B, K, P, H] of prompts, [B, K, G, S, H] of suffixes.
-
-    Those that come from scanned layers have an axis L before.
-    """
+    """Keys and values of a layer: [B, K, P, H] of prompts, [B, K, G, S, H] of suffixes."""
 
     k: Array
     v: Array
@@ -48,16 +45,6 @@ def empty_prefix(config: TextConfig, groups: int, tokens: int, dtype) -> tuple[K
 
 def _zeros(layers: int, shape: tuple[int, ...], dtype) -> tuple[KeyValues, ...]:
     return tuple(KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(layers))
-
-
-def stack(layers: tuple[KeyValues, ...]) -> KeyValues:
-    """Joins what is kept by layer, for layers that are scanned."""
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *layers)
-
-
-def unstack(scanned: KeyValues) -> tuple[KeyValues, ...]:
-    """Takes apart, by layer, what scanned layers return."""
-    return tuple(KeyValues(k, v) for k, v in zip(*scanned))
 
 
 def grow(cache: SuffixCache, slots: int) -> SuffixCache:

@@ -7,8 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from r3jax import mesh
 from r3jax.arrays import Array
 from r3jax.kernels import attention
+
+Dtype = Literal["float32", "bfloat16"]
+"""What a model computes in."""
 
 Remat = Literal["none", "dots", "full"]
 """What a layer computes again for its gradient: nothing; all but its matrix products and what comes
@@ -49,13 +53,15 @@ class RMSNorm(nn.Module):
 class Linear(nn.Module):
     """A product of the last `inputs` axes of x with a kernel [*inputs, *features].
 
-    `axes` names every axis of the kernel; those of the features name the bias.
+    `axes` names every axis of the kernel; those of the features name the bias. `rules` say where
+    the product is made on a mesh.
     """
 
     features: tuple[int, ...]
     axes: tuple[str, ...]
     inputs: int = 1
     bias: bool = False
+    rules: mesh.Rules = nn.FrozenDict(mesh.DECODE)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -64,9 +70,12 @@ class Linear(nn.Module):
             1.0, "fan_in", "normal", range(self.inputs), range(self.inputs, len(shape))
         )
         kernel = self.param("kernel", nn.with_logical_partitioning(init, self.axes), shape)
+        # Gathered as it is computed with: left to the compiler, a product goes around the devices
+        # part by part, and reads and writes its whole result each time.
+        kernel = mesh.constrain(kernel.astype(x.dtype), *self.axes, rules=self.rules)
         # As one flat matrix product: XLA's gradient of a tensordot is several times slower on CPU.
         width = math.prod(shape[: self.inputs])
-        flat = x.reshape(-1, width) @ kernel.astype(x.dtype).reshape(width, -1)
+        flat = x.reshape(-1, width) @ kernel.reshape(width, -1)
         y = flat.reshape(*x.shape[: -self.inputs], *self.features)
         if self.bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs :])

@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from r3jax.arrays import Array, Float, Int
+from r3jax.arrays import Array, Bool, Float, Int
 from r3jax.kernels.attention import Backend
-from r3jax.model import caches
 from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import ModelConfig
 from r3jax.model.layers import Remat
@@ -61,12 +60,11 @@ class Qwen25VL(nn.Module):
         seen = jnp.take(features, jnp.maximum(feature_index, 0), axis=0).astype(self.dtype)
         return jnp.where((feature_index >= 0)[..., None], seen, words)
 
-    def decode(
-        self, x: Array, positions: Array, **kwargs
+    def extend(
+        self, x: Array, positions: Array, layers: Sequence[dict], **kwargs
     ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
-        """Runs the decoder over embedded suffixes; see `Decoder.__call__`."""
-        hidden, kv = self.text(x, positions, **kwargs)
-        return hidden, caches.unstack(kv)
+        """Runs the decoder over embedded suffixes; see `Decoder.extend`."""
+        return self.text.extend(x, positions, layers, **kwargs)
 
     def step(
         self, x: Array, positions: Array, layers: Sequence[dict], *args
@@ -81,12 +79,16 @@ class Qwen25VL(nn.Module):
         return self.text.run_packed(x, positions, stream)
 
     def prefill(
-        self, x: Float[Array, "B P D"], positions: Int[Array, "3 B P"], mask: Array
+        self,
+        x: Float[Array, "B P D"],
+        positions: Int[Array, "3 B P"],
+        layers: Sequence[dict],
+        mask: Bool[Array, "B P"],
     ) -> tuple[Float[Array, "B P D"], Prefix]:
         """Runs embedded prompts; returns hidden states and the prefix to decode against."""
-        hidden, kv = self.text(x[:, None], positions[:, :, None], valid=mask[:, None])
-        of_prompts = jax.tree.map(lambda kept: kept[:, :, :, 0], kv)
-        return hidden[:, 0], Prefix(caches.unstack(of_prompts), mask)
+        prompts = x[:, None], positions[:, :, None]
+        hidden, kept = self.text.extend(*prompts, layers, valid=mask[:, None])
+        return hidden[:, 0], Prefix(jax.tree.map(lambda kv: kv[:, :, 0], kept), mask)
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
         """Returns float32 logits."""
@@ -102,12 +104,12 @@ class Qwen25VL(nn.Module):
     ) -> Float[Array, "B T V"]:
         """Logits of whole sequences: the plain form, for parity and notebooks."""
         features = None if images is None else self.encode(images)
-        hidden, _ = self.prefill(self.embed(tokens, feature_index, features), positions, mask)
-        return self.logits(hidden)
+        x = self.embed(tokens, feature_index, features)
+        return self.logits(self.text(x, positions, mask))
 
 
 class Policy(NamedTuple):
-    """Parameters as decoding reads them: in the dtype of computation, the decoder's layers apart.
+    """Parameters as a rollout reads them: in the dtype of computation, the decoder's layers apart.
 
     Of scanned layers, every token would copy each layer's weights out of the stack and cast them.
     """
@@ -117,11 +119,11 @@ class Policy(NamedTuple):
 
 
 def make_policy(model: Qwen25VL, params: dict) -> Policy:
-    """Returns what `Qwen25VL.step` takes, without the vision tower."""
-    text = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params["text"])
-    layers = text.pop("layers")
+    """Returns the parameters and layers that `extend`, `prefill` and `step` take."""
+    cast = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params)
+    layers = cast["text"].pop("layers")
     number = range(model.config.text.num_layers)
-    return Policy({"text": text}, [jax.tree.map(lambda leaf, i=i: leaf[i], layers) for i in number])
+    return Policy(cast, [jax.tree.map(lambda leaf, i=i: leaf[i], layers) for i in number])
 
 
 def _init(config: ModelConfig, key: Array):

@@ -1,7 +1,8 @@
 """The decoder of Qwen2.5-VL. Its layers are the same whatever a token sees (`context.py`).
 
 Rollouts run padded groups, suffix tokens [B, G, T] after prefixes shared by G: keys and values of
-what came before go in, those of the new tokens come out. The update runs packed streams.
+what came before go in, those of the new tokens come out, layer by layer. The update runs packed
+streams over scanned layers.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 from r3jax import mesh
 from r3jax.arrays import Array, Bool, Float, Int
 from r3jax.kernels.attention import Backend
-from r3jax.model import caches, rope
-from r3jax.model.caches import KeyValues, Prefix, SuffixCache
+from r3jax.model import rope
+from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import TextConfig
 from r3jax.model.context import Grouped, Packed, Stepped
 from r3jax.model.layers import Linear, Remat, RMSNorm, SwiGLU, rematerialised
@@ -75,7 +76,8 @@ class Embedding(nn.Module):
         return jnp.take(self.embedding, tokens, axis=0).astype(dtype)
 
     def attend(self, x: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
-        return x @ self.embedding.astype(x.dtype).T
+        table = mesh.constrain(self.embedding.astype(x.dtype), "vocab", EMBED, rules=mesh.SCORE)
+        return x @ table.T
 
 
 class Decoder(nn.Module):
@@ -98,32 +100,41 @@ class Decoder(nn.Module):
         )(self.config, self.backend)
         self.norm = RMSNorm(EMBED, self.config.rms_norm_eps)
         if not self.tied:
-            self.head = Linear((self.config.vocab_size,), (EMBED, "vocab"))
+            self.head = Linear((self.config.vocab_size,), (EMBED, "vocab"), rules=mesh.SCORE)
 
     def __call__(
+        self, x: Float[Array, "B T D"], positions: Int[Array, "3 B T"], mask: Bool[Array, "B T"]
+    ) -> Float[Array, "B T D"]:
+        """Returns hidden states of whole sequences, whose tokens see the real ones before them."""
+        x, positions = x[:, None], positions[:, :, None]
+        seen = Grouped(mask[:, None], [])
+        x, _ = self.layers(x, [], *self._rotary(positions, x.dtype), seen)
+        return self.norm(x)[:, 0]
+
+    def extend(
         self,
         x: Float[Array, "B G T D"],
         positions: Int[Array, "3 B G T"],
+        layers: Sequence[dict],
         valid: Bool[Array, "B G T"] | None = None,
         prefix: Prefix | None = None,
         cache: SuffixCache | None = None,
         start: Int[Array, "B G"] | None = None,
-    ) -> tuple[Float[Array, "B G T D"], KeyValues]:
-        """Returns hidden states and the new tokens' keys and values, [L, B, K, G, T, H].
+    ) -> tuple[Float[Array, "B G T D"], SuffixCache]:
+        """Returns hidden states and the new tokens' keys and values, [B, K, G, T, H] of each layer.
 
-        Tokens attend causally to the `valid` ones among them (all, if it is not given), to the
-        prefix, and to the slots of the cache before `start`: what lies in later slots is never
-        seen, so padding may be written there.
+        `layers` are the parameters of each layer. Tokens attend causally to the `valid` ones among
+        them (all, if it is not given), to the prefix, and to the slots of the cache before `start`:
+        what lies in later slots is never seen, so padding may be written there.
         """
         pasts, masks = [], []
         if cache is not None:
-            pasts.append(caches.stack(cache))
+            pasts.append(cache)
             masks.append(_filled(cache, start))
         if prefix is not None:
-            pasts.append(caches.stack(prefix.layers))
+            pasts.append(prefix.layers)
             masks.append(prefix.mask)
-        x, kv = self.layers(x, pasts, *self._rotary(positions, x.dtype), Grouped(valid, masks))
-        return self.norm(x), kv
+        return self._one_by_one(x, positions, layers, pasts, Grouped(valid, masks))
 
     def step(
         self,
@@ -143,12 +154,7 @@ class Decoder(nn.Module):
         yet.
         """
         seen = Stepped(number, [_filled(cache, start), prefix.mask])
-        layer = TextLayer(self.config, self.backend, parent=None)
-        rotary, done = self._rotary(positions, x.dtype), []
-        for params, *pasts in zip(layers, steps, cache, prefix.layers, strict=True):
-            x, kv = layer.apply({"params": params}, x, pasts, *rotary, seen)
-            done.append(kv)
-        return self.norm(x), tuple(done)
+        return self._one_by_one(x, positions, layers, [steps, cache, prefix.layers], seen)
 
     def run_packed(
         self, x: Float[Array, "R J D"], positions: Int[Array, "3 R J"], stream: Stream
@@ -157,6 +163,16 @@ class Decoder(nn.Module):
         x, _ = self.layers(x, [], *self._rotary(positions, x.dtype), Packed(stream))
         return self.norm(x)
 
+    def _one_by_one(self, x, positions, layers, pasts, seen) -> tuple[Array, SuffixCache]:
+        """Runs layers apart: each reads what is kept for it where it lies. Scanned, all of it would
+        be copied into one array first."""
+        layer = TextLayer(self.config, self.backend, parent=None)
+        rotary, done = self._rotary(positions, x.dtype), []
+        for params, *past in zip(layers, *pasts, strict=True):
+            x, kv = layer.apply({"params": params}, x, past, *rotary, seen)
+            done.append(kv)
+        return self.norm(x), tuple(done)
+
     def _rotary(self, positions: Array, dtype) -> tuple[Array, Array]:
         """Cosines and sines of positions [3, ...], of the shape [..., H]."""
         angles = rope.text_angles(positions, self.config.mrope_section, self.config.rope_theta)
@@ -164,6 +180,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
         """Returns float32 logits of hidden states."""
+        hidden = mesh.constrain(hidden, "rows", *(None,) * (hidden.ndim - 1), rules=mesh.SCORE)
         out = self.embed.attend(hidden) if self.tied else self.head(hidden)
         return out.astype(jnp.float32)
 

@@ -8,12 +8,13 @@ import dataclasses
 import enum
 import functools
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from r3jax import batches, patches, regions
 from r3jax.arrays import Array
@@ -61,18 +62,45 @@ class Originals:
     sides: tuple[int, int] | None
 
 
-def room(way: Way, places: int, sides: tuple[int, int] | None = None) -> Originals:
+def room(
+    way: Way,
+    places: int,
+    sides: tuple[int, int] | None = None,
+    where: NamedSharding | None = None,
+) -> Originals:
     """Room for so many images. With `sides` the shapes of programs never change."""
+    shape = planes_shape(way, places, sides)
+    planes = None if shape is None else jnp.zeros(shape, jnp.uint8, device=where)
+    return Originals(way, planes, sides)
+
+
+def planes_shape(
+    way: Way, places: int, sides: tuple[int, int] | None
+) -> tuple[int, int, int, int] | None:
+    """The shape of the planes of so many images; None where the host cuts."""
     if way is Way.HOST:
-        return Originals(way, None, sides)
-    stored = regions.whole_tiles(*(sides or (1, 1)))
-    return Originals(way, jnp.zeros((places, 3, *stored), jnp.uint8), sides)
+        return None
+    return (places, 3, *regions.whole_tiles(*(sides or (1, 1))))
 
 
-def put(originals: Originals, places: Sequence[int], pictures: Sequence[np.ndarray]) -> Originals:
+@functools.partial(jax.jit, donate_argnums=0)
+def write(planes: Array, place: Array, picture: Array) -> Array:
+    """Planes [places, 3, height, width] with a picture [3, height, width] at a place, int32 [1];
+    as they are where it is none of theirs."""
+    return planes.at[place].set(picture[None], mode="drop")
+
+
+def put(
+    originals: Originals,
+    places: Sequence[int],
+    pictures: Sequence[np.ndarray],
+    write: Callable = write,
+    parts: int = 1,
+) -> Originals:
     """Puts images, uint8 [height, width, 3], in these places, for whatever was there.
 
-    The room given is used up. Raises: ValueError for an image larger than its `sides`.
+    Places are dealt to so many `parts`. The room given is used up. Raises: ValueError for an image
+    larger than its `sides`.
     """
     planes = originals.planes
     if planes is None or not pictures:
@@ -84,8 +112,11 @@ def put(originals: Originals, places: Sequence[int], pictures: Sequence[np.ndarr
             f"buckets.originals has room for {originals.sides}: raise it"
         )
     planes = _grow(planes, largest)
+    size = len(planes) // parts
     for place, picture in zip(places, pictures):
-        planes = write(planes, np.int32(place), regions.as_planes(picture, *planes.shape[2:]))
+        within = np.full(parts, size, np.int32)  # of each part; beyond its end: none of its places
+        within[place // size] = place % size
+        planes = write(planes, within, regions.as_planes(picture, *planes.shape[2:]))
     return dataclasses.replace(originals, planes=planes)
 
 
@@ -98,45 +129,45 @@ def _grow(planes: Array, needed: tuple[int, int]) -> Array:
     return jnp.pad(planes, [(0, 0), (0, 0), *((0, n) for n in more)]) if any(more) else planes
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def write(planes: Array, place: Array, picture: Array) -> Array:
-    """Planes [places, 3, height, width] with a picture [3, height, width] at a place."""
-    return planes.at[place].set(picture)
-
-
 def cut(
     originals: Originals,
-    asked: Sequence[tuple[int, Look]],
+    asked: Sequence[Sequence[tuple[int, Look]]],
     choices: Sequence[ImageBucket],
     what: str,
-) -> tuple[VisionBatch, list[np.ndarray]]:
+    run: Callable = region.cut_regions,
+) -> tuple[VisionBatch, list[list[np.ndarray]]]:
     """Cuts what looks show and arranges the patches in the smallest bucket that takes them.
 
-    `asked` are looks with the places of their images. Equal regions are cut once; crops that show
-    no region are taken as they are. Returns the batch and each look's feature indices.
+    `asked` are, of each part of the groups, looks with the places of their images in that part:
+    each part has rows of its own. Equal regions are cut once; crops that show no region are taken
+    as they are. Returns the batch and each look's feature indices, counted from its part's.
     Raises: ValueError where no bucket takes them, naming `what` they are.
     """
-    if originals.planes is None or any(look.region is None for _, look in asked):
+    regional = all(look.region is not None for part in asked for _, look in part)
+    if originals.planes is None or not regional:
         return _cut_on_host(asked, choices, what)
-    given = [look.region._replace(image=place) for place, look in asked]
-    batch, bucket, index = regions.pack_regions(given, choices, what)
-    backend = region.Backend(originals.way)
-    return region.cut_regions(originals.planes, batch, bucket.slots, backend), index
+    given = [[look.region._replace(image=place) for place, look in part] for part in asked]
+    batch, bucket, index = regions.pack_parts(given, choices, what)
+    return run(originals.planes, batch, bucket.slots, region.Backend(originals.way)), index
 
 
 def _cut_on_host(
-    asked: Sequence[tuple[int, Look]], choices: Sequence[ImageBucket], what: str
-) -> tuple[VisionBatch, list[np.ndarray]]:
+    asked: Sequence[Sequence[tuple[int, Look]]], choices: Sequence[ImageBucket], what: str
+) -> tuple[VisionBatch, list[list[np.ndarray]]]:
     """Crops by Pillow on as many threads as there are cores: it lets others run while it works."""
-    keys = [_shown(place, look) for place, look in asked]
-    distinct = {key: look for key, (_, look) in zip(keys, asked)}
+    keys = [[_shown(place, look) for place, look in part] for part in asked]
+    distinct = [dict(zip(names, (look for _, look in part))) for names, part in zip(keys, asked)]
+    grids = [[patches.merged_grid(look.crop.shape) for look in part.values()] for part in distinct]
+    bucket = batches.choose_images(grids, choices, what)
+    shown, index = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cut_patches = list(pool.map(lambda look: patches.patchify(look.crop), distinct.values()))
-    grids = [patches.merged_grid(look.crop.shape) for look in distinct.values()]
-    bucket = batches.choose_images([grids], choices, what)
-    batch, index = patches.arrange(cut_patches, grids, bucket.rows, bucket.windows, bucket.slots)
-    where = dict(zip(distinct, index))
-    return batch, [where[key] for key in keys]
+        for part, sizes, names in zip(distinct, grids, keys):
+            ours = list(pool.map(lambda look: patches.patchify(look.crop), part.values()))
+            batch, found = patches.arrange(ours, sizes, bucket.rows, bucket.windows, bucket.slots)
+            where = dict(zip(part, found))
+            shown.append(batch)
+            index.append([where[name] for name in names])
+    return VisionBatch(*(np.concatenate(rows) for rows in zip(*shown))), index
 
 
 def _shown(place: int, look: Look) -> Hashable:

@@ -22,7 +22,7 @@ all rows into one place, which is what a burst does.
 
 class Until(NamedTuple):
     """When decoding returns, int32 each: after so many `steps`; when rows have `waited` for crops
-    so many steps, summed over rows; when so many groups have `finished`."""
+    so many steps, summed over rows; when so many groups of each part have `finished`."""
 
     steps: Array
     waited: Array
@@ -36,6 +36,7 @@ def decode(
     model: Qwen25VL,
     sampling_config: sampling.SamplingConfig,
     budget: int,
+    parts: int,
     policy: Policy,
     state: DecodeState,
     until: Until,
@@ -47,8 +48,8 @@ def decode(
     """Samples until no row is DECODING, one has only `spare` slots left and the state must grow, or
     it is time for what `until` names.
 
-    Rows never fill more than `budget` slots. `spare` is at least BURST: so many slots are written
-    behind a row, whether it filled them or not.
+    Groups are dealt to so many equal `parts`. Rows never fill more than `budget` slots. `spare` is
+    at least BURST: so many slots are written behind a row, whether it filled them or not.
     """
     B, G = state.status.shape
     room = state.tokens.shape[-1] - spare
@@ -60,7 +61,7 @@ def decode(
         is_time = (
             (state.steps >= last_step)
             | (state.waited >= until.waited)
-            | (finished.all(axis=1).sum() >= until.finished)
+            | (finished.all(axis=1).reshape(parts, -1).sum(1).min() >= until.finished)
         )
         return decoding.any() & ~(decoding & (state.length >= room)).any() & ~is_time
 

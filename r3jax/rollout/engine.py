@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.tokenizer import Tokenizer
-from r3jax.model.qwen import Qwen25VL
+from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.records import Group, Question, Source
 from r3jax.rollout import crops, programs, seats, serve
@@ -36,7 +36,8 @@ class RolloutConfig:
     """How episodes are made: `questions` groups at a time of `episodes` each.
 
     Groups come and go `exchange` at a time (None: all together). Rows that wait for crops are
-    served when as much time is lost as if all rows had waited `patience` steps.
+    served when as much time is lost as if all rows had waited `patience` steps. On a mesh, heads
+    are split over `tensor` devices, and groups are dealt to the others.
     """
 
     questions: int = 16
@@ -44,9 +45,10 @@ class RolloutConfig:
     sampling: SamplingConfig = SamplingConfig()
     exchange: int | None = None
     patience: int = 64
+    tensor: int = 1
 
     def __post_init__(self):
-        for name in ("questions", "episodes", "patience"):
+        for name in ("questions", "episodes", "patience", "tensor"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.exchange is not None and (self.exchange < 1 or self.questions % self.exchange):
@@ -161,15 +163,14 @@ def stream(
     if not at_once:
         return
     queue = seats.Queue(built)
-    originals = crops.room(engine.way, config.questions, engine.buckets.originals)
-    seated = seats.Seats({}, originals)
+    sides = engine.buckets.originals
+    seated = seats.Seats({}, crops.room(engine.way, config.questions, sides, run.dealt))
     state = run.start(max(one.prompt_tokens for one in at_once))
-    for number, one in enumerate(at_once):
-        groups = range(number * config.arriving, (number + 1) * config.arriving)
-        state = seats.admit(engine, params, state, one, groups, seated, seed, step)
     policy = run.policy(params)
+    for one, groups in zip(at_once, seats.in_turn(range(config.questions), engine)):
+        state = seats.admit(engine, policy, state, one, groups, seated, seed, step)
     while seated.taken:
-        wanted = FOREVER if queue.ended else config.arriving
+        wanted = FOREVER if queue.ended else config.arriving // run.parts
         with span(Phase.DECODE) as done:
             state = done(run.decode(policy, state, Until(FOREVER, patience, wanted)))
         queue.prepare()
@@ -177,20 +178,19 @@ def stream(
             snapshot = serve.read(state)
         state = _with_room(engine, state, snapshot)
         if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
-            state = _serve(engine, params, policy, state, snapshot, seated)
-        for leaving in seats.due(snapshot, seated.taken, config.arriving):
+            state = _serve(engine, policy, state, snapshot, seated)
+        for leaving in seats.due(engine, snapshot, seated.taken):
             for number, group in seats.leave(engine, state, seated.taken, leaving):
                 tally.tokens += sum(int((e.source == Source.SAMPLED).sum()) for e in group.episodes)
                 yield number, group
             if following := queue.take():
-                state = seats.admit(engine, params, state, following, leaving, seated, seed, step)
+                state = seats.admit(engine, policy, state, following, leaving, seated, seed, step)
     tally.steps += int(state.steps)
 
 
 def _serve(
     engine: Engine,
-    params,
-    policy,
+    policy: Policy,
     state: DecodeState,
     snapshot: serve.Snapshot,
     seated: seats.Seats,
@@ -199,7 +199,7 @@ def _serve(
     run = engine.programs
     rows = {(b, g): row for b, seat in seated.taken.items() for g, row in enumerate(seat.rows)}
     with span(Phase.LOOKS) as done:
-        chunks = serve.in_chunks(snapshot.waiting, engine.buckets)
+        chunks = serve.in_chunks(engine, snapshot.waiting)
         texts = [serve.new_text(engine, state, snapshot, chunk, rows) for chunk in chunks]
         if snapshot.decodes:
             state = run.decode(policy, state, Until(AHEAD, FOREVER, FOREVER))
@@ -208,8 +208,8 @@ def _serve(
             if not served.insertion.count.any():  # they ask once too often, or have no room
                 state = run.settle(state, served.insertion.status)
                 continue
-            features = run.encode(params, served.crops)
-            state = run.append(params, state, served.insertion, features)
+            features = run.encode(policy, run.place(served.crops))
+            state = run.append(policy, state, served.insertion, features)
             if engine.keep_features:
                 serve.keep_features(served, rows, np.asarray(features))
         return done(state)

@@ -6,47 +6,54 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from r3jax import mesh as mesh_lib
-from r3jax.mesh import DECODE
+from r3jax.mesh import BATCH, DECODE
 from r3jax.model import caches, qwen
 from r3jax.model.caches import KeyValues, Prefix
 from r3jax.model.config import ModelConfig, TextConfig
 from r3jax.model.qwen import Policy
-from r3jax.rollout.state import DecodeState
+from r3jax.rollout.state import Arrivals, DecodeState
 
 
 class Places(NamedTuple):
     """The shardings of what programs of a rollout return; None each where there is no mesh.
 
-    What every device needs, and what the host reads, is `whole`.
+    What has a row for each part of the groups, or for each group, is `dealt`; what every device
+    needs, and what the host reads, is `whole`.
     """
 
     policy: Policy | None = None
     prefix: Prefix | None = None
     state: DecodeState | None = None
+    arrivals: Arrivals | None = None
+    dealt: NamedSharding | None = None
     whole: NamedSharding | None = None
 
 
 def on(config: ModelConfig, groups: int, arriving: int, mesh: Mesh) -> Places:
     """Returns where a rollout of so many groups, `arriving` of them together, lies on a mesh."""
+    prefix = of_prefix(config.text, arriving, mesh)
+    dealt = NamedSharding(mesh, PartitionSpec(BATCH))
     return Places(
         of_policy(config, mesh),
-        of_prefix(config.text, arriving, mesh),
+        prefix,
         of_state(config.text, groups, mesh),
+        Arrivals(dealt, prefix, dealt, dealt, dealt),
+        dealt,
         mesh_lib.sharding((), (), mesh, DECODE),
     )
 
 
 def of_policy(config: ModelConfig, mesh: Mesh) -> Policy:
-    """The sharding of every parameter that decoding reads: whole but for heads and the like."""
-    axes, shapes = qwen.logical_axes(config)["text"], qwen.abstract_params(config)["text"]
-    stacked, names = shapes.pop("layers"), axes.pop("layers")
+    """The sharding of every parameter that a rollout reads: whole but for heads and the like."""
+    axes, shapes = qwen.logical_axes(config), qwen.abstract_params(config)
+    stacked, names = shapes["text"].pop("layers"), axes["text"].pop("layers")
 
     def of_layer(leaf: jax.ShapeDtypeStruct, axes: PartitionSpec) -> NamedSharding:
         return mesh_lib.sharding(tuple(axes)[1:], leaf.shape[1:], mesh, DECODE)
 
     layer = jax.tree.map(of_layer, stacked, names)
     params = mesh_lib.shardings(axes, shapes, mesh, DECODE)
-    return Policy({"text": params}, [layer] * config.text.num_layers)
+    return Policy(params, [layer] * config.text.num_layers)
 
 
 def of_prefix(config: TextConfig, groups: int, mesh: Mesh) -> Prefix:

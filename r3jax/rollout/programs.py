@@ -8,24 +8,31 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from r3jax import mesh as mesh_lib
 from r3jax.buckets import Buckets
 from r3jax.data.tokenizer import Tokenizer
+from r3jax.kernels import region
 from r3jax.model import qwen
-from r3jax.rollout import decode, placing, sampling, state, stops
+from r3jax.patches import VisionBatch
+from r3jax.rollout import crops, decode, placing, sampling, state, stops
 
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
     """What runs on the device.
 
-    policy(params) -> policy; encode(params, images) -> features; prefill(params, prompts, features)
-    -> prefix; keys(seed, step, questions) -> [A, G]; start(prompt_tokens) -> state;
-    admit(state, arrivals) -> state; decode(policy, state, until) -> state; recent(state, rows) ->
-    tokens; append(params, state, insertion, features) -> state; settle(state, status) -> state;
-    written(state, groups) -> what their rows have written.
+    policy(params) -> policy, which the others read; encode(policy, images) -> features;
+    prefill(policy, prompts, features) -> prefix; keys(seed, step, questions) -> [A, G];
+    start(prompt_tokens) -> state; admit(state, arrivals) -> state; decode(policy, state, until) ->
+    state; recent(state, rows) -> tokens; append(policy, state, insertion, features) -> state;
+    settle(state, status) -> state; written(state, groups) -> what their rows have written;
+    put(planes, places, picture) -> planes; cut(planes, regions, slots, backend) -> images.
+
+    Groups, questions that come in, images and crops are dealt to devices in so many equal `parts`,
+    planes and images as `dealt` says: a part's images and features are its own, and numbered within
+    it.
 
     A state starts with the first of `slots` a row, and `grow[i](state)` takes it from slots[i] to
     slots[i + 1]: short episodes never pay for the memory of long ones. `spare` slots always stay
@@ -35,6 +42,8 @@ class Programs:
 
     slots: tuple[int, ...]
     spare: int
+    parts: int
+    dealt: NamedSharding | None
 
     policy: Callable
     encode: Callable
@@ -47,8 +56,14 @@ class Programs:
     append: Callable
     settle: Callable
     written: Callable
+    put: Callable
+    cut: Callable
     grow: tuple[Callable, ...]
     widen: Mapping[int, Callable]
+
+    def place(self, images: VisionBatch) -> VisionBatch:
+        """Images, in rows of each part one after the other, where `encode` expects them."""
+        return images if self.dealt is None else jax.device_put(images, self.dealt)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +111,9 @@ def make_programs(
     which `arriving` (default: all) groups come in together.
 
     On a `mesh` groups are dealt to devices; parameters come as the update has them, `policy` brings
-    them where decoding reads them.
+    them where rollouts read them.
+
+    Raises: ValueError where groups cannot be dealt evenly.
     """
     filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
     spare = max(buckets.look_tokens, decode.BURST)
@@ -107,28 +124,38 @@ def make_programs(
         "end_tokens": jnp.asarray(rules.end_tokens),
     }
 
-    run = functools.partial(decode.decode, model, sampling_config, filled[-1], spare=spare)
-    places = placing.Places()
+    places, parts = placing.Places(), 1
     if mesh is not None:
+        parts = mesh_lib.shards(mesh)
+        _check_dealt(groups, arriving or groups, parts)
         places = placing.on(model.config, groups, arriving or groups, mesh)
+    run = functools.partial(decode.decode, model, sampling_config, filled[-1], parts, spare=spare)
     make = _Maker(mesh, places)
     shape = groups, episodes, slots[0]
     return Programs(
         slots=slots,
         spare=spare,
-        policy=make.program(functools.partial(qwen.make_policy, model), places.policy),
-        encode=make.program(functools.partial(_encode, model), places.whole),
+        parts=parts,
+        dealt=places.dealt,
+        policy=jax.jit(functools.partial(qwen.make_policy, model), out_shardings=places.policy),
+        encode=make.program(functools.partial(_encode, model, parts), places.dealt),
         prefill=make.program(functools.partial(_prefill, model), places.prefix),
         keys=make.program(functools.partial(sampling.row_keys, episodes=episodes), places.whole),
         start=make.program(
             functools.partial(_start, model, *shape), places.state, static_argnums=0
         ),
-        admit=make.update(state.admit),
+        admit=make.update(make.by_part(state.admit, places.state, places.arrivals)),
         decode=make.update(functools.partial(run, **constants), given=1),
         recent=make.program(state.recent, places.whole),
         append=make.update(functools.partial(state.append, model), given=1),
         settle=make.update(state.settle),
         written=make.program(state.written, places.whole),
+        put=make.program(
+            make.by_part(crops.write, places.dealt, places.dealt, places.whole),
+            places.dealt,
+            donate_argnums=0,
+        ),
+        cut=make.program(region.cut_regions, places.dealt, static_argnums=(2, 3)),
         grow=tuple(
             make.program(functools.partial(state.grow, larger), places.state)
             for larger in slots[1:]
@@ -138,6 +165,15 @@ def make_programs(
             for tokens in buckets.prompt_tokens
         },
     )
+
+
+def _check_dealt(groups: int, arriving: int, shards: int) -> None:
+    for name, number in (("questions", groups), ("exchange", arriving)):
+        if number % shards:
+            raise ValueError(
+                f"rollout.{name} is {number}, but rollouts deal groups to {shards} parts of the "
+                "mesh: choose a multiple of that, or a larger rollout.tensor"
+            )
 
 
 class _Maker(NamedTuple):
@@ -150,20 +186,29 @@ class _Maker(NamedTuple):
         """What it returns lies where `result` says."""
         return jax.jit(mesh_lib.on(self.mesh, function), out_shardings=result, **options)
 
+    def by_part(self, function: Callable, result, *more) -> Callable:
+        """From what lies like the result and `more` to the result: each device has what it needs of
+        it, and computes on that alone."""
+        if self.mesh is None:
+            return function
+        specs = jax.tree.map(lambda where: where.spec, (result, *more))
+        return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0])
+
     def update(self, function: Callable, given: int = 0) -> Callable:
         """From a state, the argument `given`, to a state: the memory of the one is the other's."""
         return self.program(function, self.places.state, donate_argnums=given)
 
 
-def _encode(model: qwen.Qwen25VL, params, images):
-    return model.apply({"params": params}, images, method="encode")
+def _encode(model: qwen.Qwen25VL, parts: int, policy: qwen.Policy, images):
+    """Features [parts, F, D] of images whose rows are dealt to so many parts."""
+    features = model.apply({"params": policy.params}, images, method="encode")
+    return features.reshape(parts, -1, features.shape[-1])
 
 
-def _prefill(model: qwen.Qwen25VL, params, prompt, features):
-    index = prompt.feature_index
-    x = model.apply({"params": params}, prompt.tokens, index, features, method="embed")
-    given = x, prompt.positions, prompt.mask
-    return model.apply({"params": params}, *given, method="prefill")[1]
+def _prefill(model: qwen.Qwen25VL, policy: qwen.Policy, prompt, features):
+    x = state.embed(model, policy, prompt.tokens, prompt.feature_index, features)
+    given = x, prompt.positions, policy.layers, prompt.mask
+    return model.apply({"params": policy.params}, *given, method="prefill")[1]
 
 
 def _start(model: qwen.Qwen25VL, groups: int, episodes: int, slots: int, prompt_tokens: int):

@@ -13,6 +13,7 @@ import numpy as np
 
 from r3jax import batches
 from r3jax.data import chat, frames
+from r3jax.model.qwen import Policy
 from r3jax.patches import VisionBatch
 from r3jax.phases import Phase, span
 from r3jax.records import Episode, Group, Prompt, Question, Source, Stop
@@ -94,25 +95,22 @@ def build(engine: "Engine", questions: Iterable[Question], first: int) -> Iterat
 
 def _build(engine: "Engine", numbers: Sequence[int], questions: Sequence[Question]) -> Built:
     prompts, seen = zip(*(chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions))
-    images, index = batches.pack_images(
-        [image for prompt in prompts for image in prompt.images],
+    size = engine.config.arriving // engine.programs.parts
+    parts = [prompts[begin : begin + size] for begin in range(0, engine.config.arriving, size)]
+    images, index = batches.pack_parts(
+        [[image for prompt in part for image in prompt.images] for part in parts],
         engine.buckets.images,
         "prompt images",
     )
-    return Built(
-        numbers,
-        questions,
-        prompts,
-        seen,
-        images,
-        batches.join_by_owner([len(prompt.images) for prompt in prompts], index),
-        batches.prompt_bucket(prompts, engine.buckets),
-    )
+    owned = [[len(prompt.images) for prompt in part] for part in parts]
+    shown = itertools.chain(*map(batches.join_by_owner, owned, index))
+    width = batches.prompt_bucket(prompts, engine.buckets)
+    return Built(numbers, questions, prompts, seen, images, list(shown), width)
 
 
 def admit(
     engine: "Engine",
-    params,
+    policy: Policy,
     state: DecodeState,
     built: Built,
     groups: Sequence[int],
@@ -120,8 +118,10 @@ def admit(
     seed: int,
     step: int,
 ) -> DecodeState:
-    """Encodes and prefills questions and gives them these groups, as many or more of them."""
+    """Encodes and prefills questions and gives them these groups, as many or more of them: each
+    one of the part that the question is dealt to."""
     run, config = engine.programs, engine.config
+    part = config.questions // run.parts
     width = state.prefix.mask.shape[1]
     if built.prompt_tokens > width:
         state, width = run.widen[built.prompt_tokens](state), built.prompt_tokens
@@ -131,42 +131,53 @@ def admit(
     shown = [*built.shown, *built.shown[:1] * missing]
     batch = batches.pad_prompts(prompts, shown, width, image_id)
     numbers = np.array([*built.numbers, *built.numbers[:1] * missing], np.int32)
-    nowhere = [config.questions] * missing
+    places = [group % part for group in groups[: len(built.prompts)]]
     with span(Phase.PREFILL) as done:
-        features = run.encode(params, built.images)
+        features = run.encode(policy, run.place(built.images))
         arrivals = Arrivals(
-            group=np.array([*groups[: len(built.prompts)], *nowhere], np.int32),
-            prefix=run.prefill(params, batch, features),
+            group=np.array([*places, *[part] * missing], np.int32),
+            prefix=run.prefill(policy, batch, features),
             last_token=np.array([p.tokens[-1] for p in prompts], np.int32),
             last_position=np.array([p.positions[0, -1] for p in prompts], np.int32),
             keys=run.keys(seed, step, numbers),
         )
         state = done(run.admit(state, arrivals))
         pictures = [question.images[0] for question in built.questions]
-        seats.originals = crops.put(seats.originals, groups, pictures)
+        seats.originals = crops.put(seats.originals, groups, pictures, run.put, run.parts)
     table = np.asarray(features) if engine.keep_features else None
     seats.taken.update(zip(groups, _seats(engine, built, table)))
     return state
 
 
 def _seats(engine: "Engine", built: Built, table: np.ndarray | None) -> Iterator[Seat]:
-    parts = zip(built.numbers, built.questions, built.prompts, built.frames, built.shown)
-    for number, question, prompt, frame, index in parts:
+    size = engine.config.arriving // engine.programs.parts
+    rows = zip(built.numbers, built.questions, built.prompts, built.frames, built.shown)
+    for slot, (number, question, prompt, frame, index) in enumerate(rows):
         if table is not None:
-            prompt = dataclasses.replace(prompt, features=table[index])
+            prompt = dataclasses.replace(prompt, features=table[slot // size, index])
         rows = tuple(serve.Row(question, frame) for _ in range(engine.config.episodes))
         yield Seat(number, question, prompt, rows)
 
 
-def due(snapshot: serve.Snapshot, taken: Mapping[int, Seat], together: int) -> list[list[int]]:
+def in_turn(groups: Iterable[int], engine: "Engine") -> list[list[int]]:
+    """Groups as they come and go together: equally many of each part, as long as there are any."""
+    parts, config = engine.programs.parts, engine.config
+    size, together = config.questions // parts, config.arriving // parts
+    dealt = [[] for _ in range(parts)]
+    for group in groups:
+        dealt[group // size].append(group)
+    begins = range(0, max(map(len, dealt)), together)
+    return [[g for part in dealt for g in part[at : at + together]] for at in begins]
+
+
+def due(engine: "Engine", snapshot: serve.Snapshot, taken: Mapping[int, Seat]) -> list[list[int]]:
     """The groups that are to leave, as many at a time as come in together.
 
     Fewer leave only where no row has anything more to do.
     """
-    finished = [group for group in snapshot.finished if group in taken]
-    parts = [finished[begin : begin + together] for begin in range(0, len(finished), together)]
+    leaving = in_turn((group for group in snapshot.finished if group in taken), engine)
     at_rest = not snapshot.decodes and not snapshot.waiting
-    return [part for part in parts if at_rest or len(part) == together]
+    return [one for one in leaving if at_rest or len(one) == engine.config.arriving]
 
 
 def leave(

@@ -76,16 +76,30 @@ def reach(snapshot: Snapshot, look_tokens: int) -> int:
     return int(np.where(going, snapshot.length + more, 0).max())
 
 
-def in_chunks(waiting: Sequence[Place], shapes: buckets.Buckets) -> Iterator[Sequence[Place]]:
-    """Splits waiting rows so that the crops of each part fit the largest crop bucket."""
-    size = most_at_once(shapes)
-    for begin in range(0, len(waiting), size):
-        yield waiting[begin : begin + size]
+def in_chunks(engine: "Engine", waiting: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    """Splits waiting rows so that the crops of each chunk fit the largest crop bucket."""
+    size, by_part = most_at_once(engine.buckets), [[] for _ in range(engine.programs.parts)]
+    for at in waiting:
+        by_part[_part(engine, at)].append(at)
+    for begin in range(0, max(map(len, by_part)), size):
+        yield [at for part in by_part for at in part[begin : begin + size]]
 
 
 def most_at_once(shapes: buckets.Buckets) -> int:
-    """How many looks are served together."""
+    """How many looks of a part of the groups are served together."""
     return max(bucket.rows for bucket in shapes.crops)
+
+
+def asking(engine: "Engine", chunk: Sequence[Place]) -> np.ndarray:
+    """The rows of a chunk as `Programs.recent` takes them, int32 [X, 2]."""
+    places = np.zeros((engine.programs.parts * most_at_once(engine.buckets), 2), np.int32)
+    places[: len(chunk)] = np.reshape(chunk, (-1, 2))
+    return places
+
+
+def _part(engine: "Engine", at: Place) -> int:
+    """The part of the groups that a row belongs to."""
+    return at[0] * engine.programs.parts // engine.config.questions
 
 
 def new_text(
@@ -97,9 +111,7 @@ def new_text(
 ) -> dict[Place, str]:
     """Fetches what each row of `chunk` has written since its last look: nothing else of the rows
     comes to the host."""
-    places = np.zeros((most_at_once(engine.buckets), 2), np.int32)
-    places[: len(chunk)] = chunk
-    tokens = np.asarray(engine.programs.recent(state, places))
+    tokens = np.asarray(engine.programs.recent(state, asking(engine, chunk)))
     new = [int(snapshot.length[at]) - rows[at].read for at in chunk]
     return {
         at: engine.tokenizer.decode(row[max(len(row) - count, 0) :])
@@ -147,11 +159,11 @@ def _check_look_tokens(
 @dataclasses.dataclass(frozen=True)
 class Served:
     """What is inserted after rows, for the whole batch; the crops to encode for it, and where the
-    features of each row's crop will be among theirs."""
+    features of each row's crop will be: its part, and numbers in the part's table."""
 
     insertion: Insertion
     crops: VisionBatch
-    features: Mapping[Place, np.ndarray]
+    features: Mapping[Place, tuple[int, np.ndarray]]
 
 
 def insert_looks(
@@ -170,19 +182,27 @@ def insert_looks(
         at: _answer_box(engine, snapshot, at, written, rows[at], insertion)
         for at, written in text.items()
     }
-    shown = {at: look for at, look in answers.items() if look is not None}
-    asked = [(group, look) for (group, _), look in shown.items()]
-    vision, index = crops.cut(originals, asked, engine.buckets.crops, "crops of a rollout")
-    for at, features in zip(shown, index):
-        # A crop's tokens stand between its two framing tokens.
-        insertion.feature_index[at][1 : 1 + len(features)] = features
-    return Served(insertion, vision, dict(zip(shown, index)))
+    size = engine.config.questions // engine.programs.parts
+    shown = [[] for _ in range(engine.programs.parts)]
+    for at, look in answers.items():
+        if look is not None:
+            shown[_part(engine, at)].append((at, look))
+    asked = [[(group % size, look) for (group, _), look in part] for part in shown]
+    given = asked, engine.buckets.crops, "crops of a rollout", engine.programs.cut
+    vision, index = crops.cut(originals, *given)
+    where = {}
+    for number, (part, found) in enumerate(zip(shown, index, strict=True)):
+        for (at, _), features in zip(part, found, strict=True):
+            # A crop's tokens stand between its two framing tokens.
+            insertion.feature_index[at][1 : 1 + len(features)] = features
+            where[at] = number, features
+    return Served(insertion, vision, where)
 
 
 def keep_features(served: Served, rows: Mapping[Place, Row], table: np.ndarray) -> None:
-    """Leaves the features of each row's newest crop in its look; `table` is the encoded crops'."""
-    for at, index in served.features.items():
-        rows[at].looks[-1] = dataclasses.replace(rows[at].looks[-1], features=table[index])
+    """Leaves the features of each row's newest crop in its look; `table` are the encoded crops'."""
+    for at, where in served.features.items():
+        rows[at].looks[-1] = dataclasses.replace(rows[at].looks[-1], features=table[where])
 
 
 def nothing(rows: tuple[int, int], tokens: int) -> Insertion:

@@ -6,14 +6,15 @@ share the prefix of their question; a group whose rows have all stopped gives wa
 """
 
 import enum
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from r3jax.arrays import Array, Int
+from r3jax.arrays import Array, Float, Int
 from r3jax.model import caches
-from r3jax.model.qwen import Qwen25VL
+from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.records import Source
 from r3jax.rollout import sampling, stops
 
@@ -58,8 +59,9 @@ class DecodeState(NamedTuple):
 
 
 class Arrivals(NamedTuple):
-    """Questions for as many groups [A]: their numbers (B or more: no question), prefixes, last
-    tokens of their prompts with their positions, and keys [A, G]."""
+    """Questions for as many groups [A]: the groups' numbers within their part (as many as it has,
+    or more: no question), prefixes, last tokens of their prompts with their positions, and keys
+    [A, G]."""
 
     group: Array
     prefix: caches.Prefix
@@ -148,6 +150,16 @@ def admit(state: DecodeState, arrivals: Arrivals) -> DecodeState:
     )
 
 
+def embed(
+    model: Qwen25VL, policy: Policy, tokens: Array, index: Array, features: Float[Array, "S F D"]
+) -> Array:
+    """Embeds tokens [B, ...]: `index` says which feature stands instead, in the table of the part
+    of the groups, of S equal ones, that a token belongs to (-1: none)."""
+    run = functools.partial(model.apply, {"params": policy.params}, method="embed")
+    dealt = (y.reshape(len(features), -1, *y.shape[1:]) for y in (tokens, index))
+    return jax.vmap(run)(*dealt, features).reshape(*tokens.shape, -1)
+
+
 def written(state: DecodeState, group: Int[Array, "A"]) -> Written:
     """Returns what the rows of these groups have written."""
     parts = (state.tokens, state.source, state.logp)
@@ -192,7 +204,7 @@ def widen(prompt_tokens: int, state: DecodeState) -> DecodeState:
 
 
 def append(
-    model: Qwen25VL, params, state: DecodeState, insertion: Insertion, features: Array
+    model: Qwen25VL, policy: Policy, state: DecodeState, insertion: Insertion, features: Array
 ) -> DecodeState:
     """Feeds what the host inserts after each waiting row, all but its last token, to the cache."""
     last = state.length - 1
@@ -203,16 +215,10 @@ def append(
     index = jnp.concatenate([no_feature, insertion.feature_index[..., :-1]], axis=-1)
     lead_position = at(state.positions, last)[..., None]
     positions = jnp.concatenate([lead_position, insertion.positions[..., :-1]], axis=-1)
-    x = model.apply({"params": params}, tokens, index, features, method="embed")
-    _, kv = model.apply(
-        {"params": params},
-        x,
-        positions,
-        prefix=state.prefix,
-        cache=state.cache,
-        start=last,
-        method="decode",
-    )
+    x = embed(model, policy, tokens, index, features)
+    seen = {"prefix": state.prefix, "cache": state.cache, "start": last}
+    given = x, positions, policy.layers
+    _, kv = model.apply({"params": policy.params}, *given, **seen, method="extend")
     waiting = insertion.count > 0
 
     def put_all(array: Array, values: Array) -> Array:

@@ -11,12 +11,14 @@ from pathlib import Path
 PREFIX = "--config."
 
 
-def load(path: str | Path) -> dict:
+def load(name: str | Path) -> dict:
     """Returns what `get_config()` of a Python file returns, a ConfigDict, as plain mappings.
 
-    Raises: ValueError where there is no such file, or no such function in it.
+    FILE:PRESET calls get_config(PRESET). Raises: ValueError where there is no such file, or no such
+    function in it.
     """
-    path = Path(path)
+    file, colon, preset = str(name).rpartition(":")
+    path = Path(file if colon else str(name))
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(
             f"{path} is no experiment file: name a Python file such as those of configs/"
@@ -26,7 +28,7 @@ def load(path: str | Path) -> dict:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise ValueError(f"{path} has no get_config(): write one that returns a ConfigDict")
-    config = module.get_config()
+    config = module.get_config(*[preset] * bool(colon))
     if not hasattr(config, "to_dict"):
         raise ValueError(f"{path}: get_config() must return a ConfigDict, found {config!r}")
     return config.to_dict()

@@ -14,7 +14,7 @@ from r3jax.model.config import ModelConfig
 from r3jax.run import warm
 from r3jax.update import placing, steps
 from r3jax.update.losses import UpdateBatch
-from r3jax.update.state import Optimizer, TrainState
+from r3jax.update.state import Optimizer, TrainState, init_state
 
 
 class Learner:
@@ -22,7 +22,8 @@ class Learner:
 
     `step` alone runs where a step is one batch; else `zeros`, `add` for each micro-batch, `apply`.
     Each gives the memory of what it changes to its result. On a `mesh` the state is split and the
-    rows of batches, `rows` of them, are dealt to devices as `groups` says.
+    rows of batches, `rows` of them, are dealt to devices: `places` and `groups` are their
+    shardings.
     """
 
     def __init__(
@@ -33,26 +34,37 @@ class Learner:
         mesh: Mesh | None = None,
     ):
         self.mesh, self.rows = mesh, 1
-        self._places = self.groups = gradient = whole = None
+        self.groups = gradient = whole = None
+        self.places = TrainState(None, None, None)
         if mesh is not None:
             self.rows = mesh_lib.shards(mesh)
-            self._places = placing.of_state(config, optimizer, mesh)
-            gradient, whole = optimizer.chosen(self._places.params), self._places.step
+            self.places = placing.of_state(config, optimizer, mesh)
+            gradient, whole = optimizer.chosen(self.places.params), self.places.step
             self.groups = NamedSharding(mesh, PartitionSpec(BATCH))
-        state, groups, bound = self._places, self.groups, functools.partial
+        state, groups, bound = self.places, self.groups, functools.partial
 
         def program(function: Callable, *result, given: int | None = None):
             function = mesh_lib.on(mesh, function)
             return jax.jit(function, out_shardings=result, donate_argnums=given)
 
+        self._init = jax.jit(
+            bound(_init_beside, optimizer=optimizer), out_shardings=state._replace(params=None)
+        )
         self._step = program(bound(steps.step, loss, optimizer), state, whole, groups, given=0)
         self._zeros = jax.jit(bound(steps.zeros, optimizer), out_shardings=gradient)
         self._add = program(bound(steps.add, loss, optimizer), gradient, whole, groups, given=0)
         self._apply = program(bound(steps.apply, optimizer), state, whole, given=0)
 
-    def place(self, state: TrainState) -> TrainState:
-        """The state where steps expect it."""
-        return state if self.mesh is None else jax.device_put(state, self._places)
+    def init(self, params: dict) -> TrainState:
+        """The state before the first step, where steps expect it."""
+        if self.mesh is not None:
+            params = jax.device_put(params, self.places.params)
+        return self._init(params)._replace(params=params)
+
+    def shape_of_init(self, params: dict) -> TrainState:
+        """The shapes of the state before the first step, of parameters or their shapes."""
+        shapes = jax.eval_shape(self._init, params)._replace(params=jax.eval_shape(lambda: params))
+        return shapes if self.mesh is None else _lying(shapes, self.places)
 
     def place_batch(self, batch: UpdateBatch) -> UpdateBatch:
         """The batch where steps expect it."""
@@ -64,14 +76,8 @@ class Learner:
 
     def shape_of(self, batch: UpdateBatch) -> UpdateBatch:
         """The shapes of a batch where steps expect it."""
-        shapes = jax.eval_shape(lambda: batch)
-        if self.mesh is None:
-            return shapes
-        return jax.tree.map(
-            lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
-            shapes,
-            placing.of_batch(batch, self.mesh),
-        )
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
+        return shapes if self.mesh is None else _lying(shapes, placing.of_batch(batch, self.mesh))
 
     def logp_of(self, batch: UpdateBatch) -> jax.ShapeDtypeStruct:
         """The shape of a batch's log-probs, as steps return and take them."""
@@ -101,9 +107,22 @@ class Learner:
         """Takes what a step of `number` micro-batches runs, for each of these shapes."""
         if number == 1:
             for batch in batches:
-                take("update", self._step, state, *batch)
+                take(f"update {warm.update_size(batch[0])}", self._step, state, *batch)
             return
         total = take("zeros", self._zeros, state.params)
         for batch in batches:
-            _, stats, _ = take("gradient", self._add, total, state.params, *batch)
+            name = f"gradient {warm.update_size(batch[0])}"
+            _, stats, _ = take(name, self._add, total, state.params, *batch)
         take("apply", self._apply, state, total, [stats] * number)
+
+
+def _init_beside(params: dict, optimizer: Optimizer) -> TrainState:
+    """The state before the first step but for the parameters, which lie there already."""
+    return init_state(params, optimizer)._replace(params=None)
+
+
+def _lying(shapes, places):
+    """Shapes of arrays that lie at these places."""
+    return jax.tree.map(
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, places
+    )

@@ -6,12 +6,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from r3jax.checkpoint import hf
+from r3jax.checkpoint import hf, hf_config
 from r3jax.data import chat, chat_file
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.kernels import attention
 from r3jax.model import qwen
-from r3jax.model.config import ModelConfig
+from r3jax.model.config import SIZES, ModelConfig
 from r3jax.model.layers import Remat
 
 
@@ -53,6 +53,24 @@ def load(directory: str | Path, form: chat.ChatFormat | None = None) -> Pretrain
         jax.tree.map(jnp.asarray, model.params),
         Tokenizer.from_dir(directory),
         form or chat.ChatFormat(),
+    )
+
+
+def describe(directory: str | Path) -> ModelConfig:
+    """Returns the sizes of a model directory, without reading its weights.
+
+    One that is not there (yet) is told by its name: it ends in that of a released size, such as
+    Qwen2.5-VL-7B-Instruct. Raises: ValueError for another name.
+    """
+    directory = Path(directory)
+    if directory.is_dir():
+        return hf_config.read_config(directory)[0]
+    for size, config in SIZES.items():
+        if size in directory.name.split("-"):
+            return config
+    raise ValueError(
+        f"{directory} is not there, and its name is of no released size ({', '.join(SIZES)}): name "
+        "a model directory, or one such as Qwen2.5-VL-7B-Instruct"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import grain
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from r3jax import mesh as mesh_lib
 from r3jax import metrics
@@ -22,7 +23,8 @@ from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, traces, vlir
 from r3jax.data.images import ImageSource
 from r3jax.mesh import MeshConfig
-from r3jax.model.layers import Remat
+from r3jax.model.layers import Dtype, Remat
+from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.reward import scoring, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
@@ -31,7 +33,7 @@ from r3jax.run import origins, pages, pretrained, refill, warm
 from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import losses, pack
-from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
+from r3jax.update.state import OptimizerConfig, is_frozen, make_optimizer
 
 SHOWN = {
     "reward": "reward",
@@ -49,7 +51,8 @@ class RgrpoRunConfig:
     `micro_batch` groups at a time (0: all), for less memory; what it learns is the same. `refill`
     is how many more rollouts may be made to replace groups whose rewards are all equal. Questions
     of a batch have the same value of the tag `group_by_tag`, if it is given: episodes about as long
-    as each other decode and pad better together.
+    as each other decode and pad better together. `dtype` is that of computation: weights that learn
+    and their moments are float32.
 
     Raises: ValueError for a number that is too small.
     """
@@ -69,6 +72,7 @@ class RgrpoRunConfig:
     refill: int = 0
     group_by_tag: str = ""
     logit_chunk: int = 1024
+    dtype: Dtype = "float32"
     remat: Remat = "dots"
     mesh: MeshConfig = MeshConfig()
     alarms: AlarmConfig = AlarmConfig()
@@ -91,12 +95,14 @@ class RgrpoRunConfig:
 @dataclasses.dataclass(frozen=True)
 class Policy:
     """What the update runs: `learner` changes the policy, `score` scores a batch under `reference`,
-    frozen weights; both are None where there is no KL."""
+    frozen weights in the dtype of computation, which `freeze` makes; all three are None where there
+    is no KL."""
 
     learner: Learner
-    score: Callable | None
-    reference: Any
-    allowed: jax.Array
+    allowed: Any
+    freeze: Callable | None = None
+    score: Callable | None = None
+    reference: Any = None
 
 
 def run(
@@ -112,21 +118,27 @@ def run(
     """
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
-    policy, state = _make_policy(config, start)
+    model = start.model(jnp.dtype(config.dtype), config.remat)
+    allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)
+    mesh = mesh_lib.mesh_of(config.mesh)
+    policy = make_policy(config, model, start.params, jnp.asarray(allowed), mesh)
+    state = policy.learner.init(start.params)
+    if policy.freeze is not None:
+        policy = dataclasses.replace(policy, reference=policy.freeze(state.params))
     rows = sources.read_rl(config.data)
     shown = [row.image for row in rows]
+    _check(config, start, policy.learner, shown)
     shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), shown)
     frozen = is_frozen(config.optimizer, "vision")
     eng = engine.make_engine(
-        start.model(),
+        model,
         start.tokenizer,
         start.form,
         shapes,
         config.rollout,
         frozen,
-        policy.learner.mesh,
+        mesh_lib.for_rollouts(mesh, config.rollout.tensor),
     )
-    _check(config, start, policy.learner.rows, shown)
     iterator = _questions(config, start, rows)
     score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
     made_from = origins.fingerprints(config.model, config.data)
@@ -156,10 +168,13 @@ def run(
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 
-def _check(config: RgrpoRunConfig, start, rows: int, shown: Sequence[ImageSource]) -> None:
-    """Raises ValueError where a batch may come that nothing has room for; `rows` are of streams."""
+def _check(config: RgrpoRunConfig, start, learner: Learner, shown: Sequence[ImageSource]) -> None:
+    """Raises ValueError where a batch may come that nothing has room for."""
+    rows = learner.rows
     warm.check_rows(config.together, rows, "micro_batch" if config.micro_batch else "questions")
-    warm.check_images(config.buckets, start.form, config.rollout.arriving, shown)
+    mesh = mesh_lib.for_rollouts(learner.mesh, config.rollout.tensor)
+    arriving = config.rollout.arriving // (1 if mesh is None else mesh_lib.shards(mesh))
+    warm.check_images(config.buckets, start.form, max(1, arriving), shown)
     if not is_frozen(config.optimizer, "vision"):  # updates encode what they show, row by row
         groups = config.together // rows
         warm.check_images(config.buckets, start.form, groups, shown)
@@ -182,34 +197,43 @@ def _questions(config: RgrpoRunConfig, start, rows: Sequence[vlir.RlRow]) -> gra
     return pipelines.stream(plan, lambda i: traces.load_question(rows[i], bounds))
 
 
-def _make_policy(config: RgrpoRunConfig, start: pretrained.Pretrained):
-    model = start.model(remat=config.remat)
-    optimizer = make_optimizer(config.optimizer, start.params)
+def make_policy(
+    config: RgrpoRunConfig, model: Qwen25VL, params: dict, allowed: Any, mesh: Mesh | None
+) -> Policy:
+    """Returns what updates a policy on a mesh, given its parameters and which tokens it may sample
+    [V], or the shapes of both; the reference is still to be frozen."""
+    optimizer = make_optimizer(config.optimizer, params)
     forward = losses.ForwardConfig(
         temperature=config.rollout.sampling.logp_temperature,
         logit_chunk=config.logit_chunk,
         train_vision=not is_frozen(config.optimizer, "vision"),
     )
     loss = functools.partial(losses.rgrpo_loss, model, forward, config.loss)
-    mesh = mesh_lib.mesh_of(config.mesh)
     learner = Learner(loss, optimizer, model.config, mesh)
-    state = learner.place(init_state(start.params, optimizer))
-    score = reference = None
-    if config.loss.kl_coefficient:
-        # A copy: the policy's own arrays are given away to the first update.
-        reference = jax.tree.map(jnp.copy, state.params)
-        score = mesh_lib.on(mesh, functools.partial(losses.score, model, forward))
-        score = jax.jit(score, out_shardings=learner.groups)
-    allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    policy = Policy(learner, score, reference, allowed)
-    return policy, state
+    if not config.loss.kl_coefficient:
+        return Policy(learner, allowed)
+    # A copy: the policy's own arrays are given away to the first update.
+    freeze = jax.jit(functools.partial(_cast, model.dtype), out_shardings=learner.places.params)
+    score = mesh_lib.on(mesh, functools.partial(losses.score, model, forward))
+    return Policy(learner, allowed, freeze, jax.jit(score, out_shardings=learner.groups))
+
+
+def _cast(dtype, params: dict) -> dict:
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype, copy=True), params)
 
 
 def every_program(
-    config: RgrpoRunConfig, eng: engine.Engine, policy: Policy, state, take: warm.Take
+    config: RgrpoRunConfig, eng: warm.Rollout, policy: Policy, state, take: warm.Take
 ) -> None:
     """Takes all programs for all buckets: which ones a step needs, its episodes decide."""
     warm.rollout_programs(eng, state.params, take)
+    update_programs(config, eng, policy, state, take)
+
+
+def update_programs(
+    config: RgrpoRunConfig, eng: warm.Rollout, policy: Policy, state, take: warm.Take
+) -> None:
+    """Takes the programs of the update."""
     kept, together = None, config.together
     if eng.keep_features:
         kept = jax.ShapeDtypeStruct((eng.model.config.text.hidden_size,), eng.model.dtype)
@@ -219,7 +243,8 @@ def every_program(
         logp = policy.learner.logp_of(batch)
         reference = None
         if policy.score is not None:
-            take("reference", policy.score, policy.reference, batch, policy.allowed)
+            name = f"reference {warm.update_size(batch)}"
+            take(name, policy.score, policy.reference, batch, policy.allowed)
             reference = logp
         for old in (None, logp)[: config.updates]:
             shapes.append((batch, old, reference, policy.allowed))

@@ -7,26 +7,28 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from r3jax import mesh as mesh_lib
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
 from r3jax.mesh import MeshConfig
-from r3jax.model.layers import Remat
+from r3jax.model.layers import Dtype, Remat
+from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.rollout import programs, serve
 from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.update import losses, pack
-from r3jax.update.state import OptimizerConfig, init_state, is_frozen, make_optimizer
+from r3jax.update.state import OptimizerConfig, is_frozen, make_optimizer
 
 SHOWN = {"loss": "loss", "valid_loss": "held-out", "tokens_per_s": "tok/s"}
 
@@ -36,7 +38,8 @@ class SftConfig:
     """SFT of the model directory `model` on the traces of `data`, named as in `sources`.
 
     A step computes on `micro_batch` rows at a time (0: all), for less memory; what it learns is the
-    same. `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows.
+    same. `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows. `dtype`
+    is that of computation: weights that learn and their moments are float32.
 
     Raises: ValueError for a number that is too small.
     """
@@ -53,6 +56,7 @@ class SftConfig:
     valid_every: int = 25
     valid_rows: int = 256
     logit_chunk: int = 1024
+    dtype: Dtype = "float32"
     remat: Remat = "dots"
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -79,28 +83,25 @@ def run(
     """
     start = pretrained.load(config.model)
     pretrained.carry(start, workdir)
-    model = start.model(remat=config.remat)
-    optimizer = make_optimizer(config.optimizer, start.params)
-    forward = losses.ForwardConfig(
-        logit_chunk=config.logit_chunk, train_vision=not is_frozen(config.optimizer, "vision")
-    )
+    model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
-    loss = functools.partial(losses.sft_loss, model, forward)
     mesh = mesh_lib.mesh_of(config.mesh)
-    learner = Learner(loss, optimizer, model.config, mesh)
+    learner = make_learner(config, model, start.params, mesh)
     name = "micro_batch" if config.micro_batch else "batch_size"
     warm.check_rows(config.together, learner.rows, name)
     rows, plan, load = _load_rows(config, start, config.data, config.seed)
     iterator = pipelines.stream(plan, load)
     held_out = _held_out(config, start, learner)
-    loss_fn = jax.jit(mesh_lib.on(mesh, functools.partial(_loss, model, forward)))
-    state = learner.place(init_state(start.params, optimizer))
+    held_out_loss = functools.partial(_loss, model, forward_of(config))
+    loss_fn = jax.jit(mesh_lib.on(mesh, held_out_loss))
+    state = learner.init(start.params)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
         if not run.is_done:
-            _compile(config, start, learner, state, rows, plan, allowed)
+            shapes = _shapes(config, start, rows, plan, learner.rows)
+            every_program(config, learner, shapes, state, allowed, warm.compile_for)
             for batch in {jax.tree.map(np.shape, batch): batch for batch in held_out}.values():
                 warm.compile_for("held-out loss", loss_fn, state.params, batch, allowed)
         for step in run.steps():
@@ -122,6 +123,20 @@ def run(
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 
+def make_learner(config: SftConfig, model: Qwen25VL, params: dict, mesh: Mesh | None) -> Learner:
+    """Returns what updates a model on a mesh, given its parameters or their shapes."""
+    optimizer = make_optimizer(config.optimizer, params)
+    loss = functools.partial(losses.sft_loss, model, forward_of(config))
+    return Learner(loss, optimizer, model.config, mesh)
+
+
+def forward_of(config: SftConfig) -> losses.ForwardConfig:
+    """How episodes are scored."""
+    return losses.ForwardConfig(
+        logit_chunk=config.logit_chunk, train_vision=not is_frozen(config.optimizer, "vision")
+    )
+
+
 def _summary(config: SftConfig, step: int) -> str:
     return f"{step + 1} of {config.steps} steps from {config.model} on {config.data}"
 
@@ -135,17 +150,15 @@ def _load_rows(config: SftConfig, start: pretrained.Pretrained, path: str, seed:
     return rows, plan, lambda i: pipelines.load_sft(rows[i], start.tokenizer, start.form)
 
 
-def _compile(
+def _shapes(
     config: SftConfig,
     start: pretrained.Pretrained,
-    learner: Learner,
-    state,
     rows: Sequence[vlir.SftRow],
     plan: pipelines.BatchPlan,
-    allowed: Array,
-) -> None:
-    """Compiles the step for every shape that a batch of `rows` may have."""
-    together = config.together // learner.rows  # on one device
+    streams: int,
+) -> list[Buckets]:
+    """The buckets that batches of `rows` may need, of one length and one size of crops each."""
+    together = config.together // streams  # on one device
     windows, slots = serve.largest_crop(start.form.look_rules)
     sizes, needed = sorted(config.buckets.suffix_tokens), set()
     for place, numbers in enumerate(plan.buckets):
@@ -153,18 +166,23 @@ def _compile(
         chosen = warm.choosable(config.buckets.crops, [windows] * sum(crops), slots)
         if numbers:  # the plan knows how long they are at most: a batch of them may be shorter
             needed |= set(itertools.product(sizes[: place + 1], chosen))
-    shapes = (
+    return [
         dataclasses.replace(config.buckets, suffix_tokens=(tokens,), crops=(bucket,))
         for tokens, bucket in sorted(needed, key=lambda one: (one[0], one[1].features))
-    )
+    ]
+
+
+def every_program(
+    config: SftConfig, learner: Learner, shapes: Iterable[Buckets], state, allowed, take: warm.Take
+) -> None:
+    """Takes the programs of a step for every batch that these buckets allow."""
     batches = (
         learner.shape_of(batch)
         for one in shapes
         for batch in warm.empty_updates(one, config.together, 1, rows=learner.rows)
     )
     number = config.batch_size // config.together
-    given = ((batch, allowed) for batch in batches)
-    learner.programs(state, number, given, warm.compile_for)
+    learner.programs(state, number, ((batch, allowed) for batch in batches), take)
 
 
 def _pack(

@@ -8,27 +8,43 @@ costs no step of it anything.
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 from r3jax import batches, patches, regions
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
 from r3jax.kernels import region
+from r3jax.model.qwen import Qwen25VL
 from r3jax.model.stream import lay_out
+from r3jax.patches import VisionBatch
 from r3jax.rollout import crops, serve
 from r3jax.rollout.decode import FOREVER, Until
-from r3jax.rollout.engine import Engine
-from r3jax.rollout.state import Arrivals
+from r3jax.rollout.engine import RolloutConfig
+from r3jax.rollout.programs import Programs
+from r3jax.rollout.state import Arrivals, DecodeState
 from r3jax.update import objective
 from r3jax.update.losses import UpdateBatch
 
 Take = Callable[..., Any]
-"""What is done with each program of a run, called with a name, a jitted function and arguments like
-those that it will have; returns the shapes of the result, for programs that take them."""
+"""What is done with each program of a run, called with a name (its kind, then its sizes), a jitted
+function and arguments like those that it will have; returns the shapes of the result, for programs
+that take them."""
+
+
+class Rollout(Protocol):
+    """What decides the programs of a rollout: an `Engine`, or a plan's, which has no tokenizer."""
+
+    model: Qwen25VL
+    buckets: Buckets
+    config: RolloutConfig
+    programs: Programs
+    way: crops.Way
+    keep_features: bool
 
 
 def check_rows(groups: int, rows: int, name: str) -> None:
@@ -119,7 +135,7 @@ def choosable(
     return tuple(ordered[: next(enough, len(ordered))])
 
 
-def rollout_programs(eng: Engine, params, take: Take) -> None:
+def rollout_programs(eng: Rollout, params, take: Take) -> None:
     """Takes the programs of `eng` for every bucket of prompts, images and crops."""
     run, shapes, arriving = eng.programs, eng.buckets, eng.config.arriving
     numbers = np.zeros(arriving, np.int32)
@@ -127,52 +143,78 @@ def rollout_programs(eng: Engine, params, take: Take) -> None:
     policy = take("reshard", run.policy, params)
     _cutting_programs(eng, take)
     seen = [
-        take("encode looks", run.encode, params, batches.empty_images(bucket))
+        take(f"encode-looks {bucket}", run.encode, policy, no_images(bucket, run.parts, run.dealt))
         for bucket in shapes.crops
     ]
     widths = sorted(shapes.prompt_tokens)
     for place, tokens in enumerate(widths):
         prompt = batches.empty_prompts(arriving, tokens)
         for bucket in shapes.images:
-            features = take("encode images", run.encode, params, batches.empty_images(bucket))
-            prefix = take("prefill", run.prefill, params, prompt, features)
+            images = no_images(bucket, run.parts, run.dealt)
+            features = take(f"encode-images {bucket}", run.encode, policy, images)
+            prefix = take(f"prefill {tokens}, {bucket}", run.prefill, policy, prompt, features)
         arrivals = Arrivals(numbers, prefix, numbers, numbers, keys)
-        states = [take("start", run.start, tokens)]
+        states = [take(f"start {tokens}", run.start, tokens)]
         for grow in run.grow:
-            states.append(take("grow", grow, states[-1]))
+            states.append(take(f"grow {_size(states[-1])}", grow, states[-1]))
         for state in states:
             for wider in widths[place + 1 :]:
-                take("widen", run.widen[wider], state)
-            _state_programs(eng, params, policy, state, arrivals, seen, take)
+                take(f"widen {_size(state)} to {wider}", run.widen[wider], state)
+            _state_programs(eng, policy, state, arrivals, seen, take)
 
 
-def _cutting_programs(eng: Engine, take: Take) -> None:
+def _cutting_programs(eng: Rollout, take: Take) -> None:
     """Takes what cuts looks, where the device does."""
-    originals = crops.room(eng.way, eng.config.questions, eng.buckets.originals)
-    planes = originals.planes
-    if planes is None:
+    run, shape = (
+        eng.programs,
+        crops.planes_shape(eng.way, eng.config.questions, eng.buckets.originals),
+    )
+    if shape is None:
         return
-    take("put image", crops.write, planes, np.int32(0), np.zeros(planes.shape[1:], np.uint8))
+    planes = jax.ShapeDtypeStruct(shape, np.uint8, sharding=run.dealt)
+    picture = np.zeros(shape[1:], np.uint8)
+    take("put-image", run.put, planes, np.zeros(run.parts, np.int32), picture)
     for bucket in eng.buckets.crops:
-        empty, backend = regions.empty_regions(bucket), region.Backend(eng.way)
-        take("cut looks", region.cut_regions, planes, empty, bucket.slots, backend)
+        empty, backend = (
+            regions.empty_regions(_of_parts(bucket, run.parts)),
+            region.Backend(eng.way),
+        )
+        take(f"cut-looks {bucket}", run.cut, planes, empty, bucket.slots, backend)
 
 
-def _state_programs(
-    eng: Engine, params, policy, state, arrivals: Arrivals, seen, take: Take
-) -> None:
+def _state_programs(eng: Rollout, policy, state, arrivals: Arrivals, seen, take: Take) -> None:
     """Takes what a state of one shape goes through; `seen` are features of each bucket's crops."""
     run = eng.programs
     rows = eng.config.questions, eng.config.episodes
     insertion = serve.nothing(rows, eng.buckets.look_tokens)
-    asking = np.zeros((serve.most_at_once(eng.buckets), 2), np.int32)
-    take("admit", run.admit, state, arrivals)
-    take("decode", run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
-    take("recent", run.recent, state, asking)
-    take("settle", run.settle, state, insertion.status)
-    take("written", run.written, state, arrivals.group)
-    for features in seen:
-        take("append", run.append, params, state, insertion, features)
+    size = _size(state)
+    take(f"admit {size}", run.admit, state, arrivals)
+    take(f"decode {size}", run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
+    take(f"recent {size}", run.recent, state, serve.asking(eng, []))
+    take(f"settle {size}", run.settle, state, insertion.status)
+    take(f"written {size}", run.written, state, arrivals.group)
+    for bucket, features in zip(eng.buckets.crops, seen, strict=True):
+        take(f"append {size}, {bucket}", run.append, policy, state, insertion, features)
+
+
+def no_images(bucket: ImageBucket, parts: int, where: NamedSharding | None = None) -> VisionBatch:
+    """The shapes of a batch of images, each of so many parts in rows of its own."""
+    shape = bucket.rows * parts, bucket.windows, bucket.slots
+
+    def array(kind: type, *more: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*shape, *more), kind, sharding=where)
+
+    patch = array(np.float32, patches.PATCH_VALUES)
+    return VisionBatch(patch, array(np.int32), array(np.int32, 2))
+
+
+def _of_parts(bucket: ImageBucket, parts: int) -> ImageBucket:
+    return dataclasses.replace(bucket, rows=bucket.rows * parts)
+
+
+def _size(state: DecodeState) -> str:
+    """A state's tokens of a prompt and slots of a row."""
+    return f"{state.prefix.mask.shape[1]}+{state.tokens.shape[-1]}"
 
 
 def empty_updates(
@@ -187,10 +229,8 @@ def empty_updates(
 
     `kept` is a feature [D] where the rollout keeps them; else images and crops are to be encoded.
     """
-    to_encode = [
-        tuple(batches.empty_images(dataclasses.replace(b, rows=b.rows * rows)) for b in pair)
-        for pair in itertools.product(shapes.images, shapes.crops)
-    ]
+    pairs = itertools.product(shapes.images, shapes.crops) if kept is None else []
+    to_encode = [tuple(no_images(bucket, rows) for bucket in pair) for pair in pairs]
     advantage = np.zeros((groups, episodes), np.float32)
     counted = np.zeros((groups, episodes), bool)
     for prompt_tokens, suffix_tokens in itertools.product(
@@ -207,6 +247,13 @@ def empty_updates(
                 yield UpdateBatch(
                     prompt, suffix, stream, shown, advantage, counted, objective.totals()
                 )
+
+
+def update_size(batch: UpdateBatch) -> str:
+    """A batch's tokens of a prompt and of an episode, and how many its streams have."""
+    prompt, suffix = batch.prompt.tokens.shape[-1], batch.suffix.inputs.shape[-1]
+    rows, tokens = batch.stream.place.shape
+    return f"{prompt}+{suffix}, {rows}x{tokens}"
 
 
 def compile_for(name: str, function: Callable, *args) -> Any:

@@ -20,29 +20,33 @@ WIDTH = 80  # tokens of a chunk: enough for the largest picture
 
 @functools.partial(jax.jit, static_argnums=0)
 def _prefill(model, params, given: sequences.Inputs):
+    policy = qwen.make_policy(model, params)
+
     def run(m):
         features = None if given.images is None else m.encode(given.images)
         x = m.embed(given.tokens, given.feature_index, features)
-        hidden, prefix = m.prefill(x, given.positions, given.mask)
+        hidden, prefix = m.prefill(x, given.positions, policy.layers, given.mask)
         last = given.mask.sum(-1) - 1
         return m.logits(jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]), prefix
 
-    return model.apply({"params": params}, method=run)
+    return model.apply({"params": policy.params}, method=run)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _append(model, params, chunk, prefix, cache):
     tokens, position, feature_index, lengths, start, features = chunk
+    policy = qwen.make_policy(model, params)
 
     def run(m):
         x = m.embed(tokens, feature_index, features)
-        hidden, new = m.decode(x, position, prefix=prefix, cache=cache, start=start)
+        seen = {"prefix": prefix, "cache": cache, "start": start}
+        hidden, new = m.extend(x, position, policy.layers, **seen)
         last = jnp.maximum(lengths - 1, 0)[..., None, None]
         return m.logits(jnp.take_along_axis(hidden, last, axis=2)[:, :, 0]), caches.append(
             cache, new, start
         )
 
-    return model.apply({"params": params}, method=run)
+    return model.apply({"params": policy.params}, method=run)
 
 
 class Row:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r3jax import patches, positions
+from r3jax.model import qwen
 from tests.model import sequences
 from tests.model.test_golden import tiny
 
@@ -89,17 +90,20 @@ def _logprobs(logits, tokens):
 def _group(model, params, given: GroupInputs):
     """Sum of the log-probs of all suffix tokens, and the log-probs [B, G, S]."""
 
+    policy = qwen.make_policy(model, params)
+
     def run(m):
         features = m.encode(given.images)
         prompt, suffix = (m.embed(*x, features) for x in zip(given.tokens, given.feature_index))
-        hidden, prefix = m.prefill(prompt, given.positions[0], given.valid[0])
+        hidden, prefix = m.prefill(prompt, given.positions[0], policy.layers, given.valid[0])
         last = given.valid[0].sum(-1) - 1
         last = jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, None]
-        out, _ = m.decode(suffix, given.positions[1], valid=given.valid[1], prefix=prefix)
+        seen = {"valid": given.valid[1], "prefix": prefix}
+        out, _ = m.extend(suffix, given.positions[1], policy.layers, **seen)
         last = jnp.broadcast_to(last, (B, G, 1, last.shape[-1]))
         return m.logits(jnp.concatenate([last, out[:, :, :-1]], axis=2))
 
-    logits = model.apply({"params": params}, method=run)
+    logits = model.apply({"params": policy.params}, method=run)
     logp = jnp.where(given.valid[1], _logprobs(logits, given.tokens[1]), 0.0)
     return logp.sum(), logp
 

@@ -40,14 +40,15 @@ def kept(way: crops.Way, sides=None) -> crops.Originals:
 
 
 def test_host_and_device_put_equal_crops_in_equal_places():
+    parts = [looks_at(ASKED), looks_at(ASKED[1:]), []]
     by_host, by_device = (
-        crops.cut(kept(way), looks_at(ASKED), BUCKETS, "crops")
-        for way in (crops.Way.HOST, crops.Way.XLA)
+        crops.cut(kept(way), parts, BUCKETS, "crops") for way in (crops.Way.HOST, crops.Way.XLA)
     )
     assert isinstance(by_device[0].patches, jax.Array)
-    for one, other in zip(by_host[1], by_device[1], strict=True):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(by_host[1][0], by_host[1][2])
+    for ours, theirs in zip(by_host[1], by_device[1], strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(by_host[1][0][0], by_host[1][0][2])
     host, device = by_host[0], jax.device_get(by_device[0])
     np.testing.assert_array_equal(host.segment, device.segment)
     np.testing.assert_array_equal(host.hw, device.hw)
@@ -57,7 +58,8 @@ def test_host_and_device_put_equal_crops_in_equal_places():
 
 def test_crops_that_show_no_region_are_taken_as_they_are_by_every_way():
     grey = Look("", LookOutcome.OK, cut=lambda: np.full((56, 56, 3), 127, np.uint8))
-    batch, index = crops.cut(kept(crops.Way.XLA), [(0, grey), (1, grey)], BUCKETS, "crops")
+    batch, index = crops.cut(kept(crops.Way.XLA), [[(0, grey), (1, grey)]], BUCKETS, "crops")
+    (index,) = index
     np.testing.assert_array_equal(index[0], index[1])
     shown = batch.patches[batch.segment > 0]
     np.testing.assert_array_equal(shown, patches.patchify(grey.crop))

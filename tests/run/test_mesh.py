@@ -23,10 +23,12 @@ def small(config: dict) -> dict:
     return {name: value for name, value in config.items() if name != "kind"}
 
 
-def rgrpo_config(data, **more) -> rgrpo.RgrpoRunConfig:
+def rgrpo_config(data, mesh: dict | None = None) -> rgrpo.RgrpoRunConfig:
     config = loops.rgrpo_config(models.looking(), data, steps=3)
-    config |= {"rollout": {"questions": 4, "episodes": 2}, "micro_batch": 0, "refill": 0}
-    return config_lib.build(rgrpo.RgrpoRunConfig, small(config) | more)
+    mesh = mesh or {}
+    rollout = {"questions": 4, "episodes": 2, "tensor": mesh.get("tensor", 1)}
+    config |= {"rollout": rollout, "micro_batch": 0, "refill": 0, "mesh": mesh}
+    return config_lib.build(rgrpo.RgrpoRunConfig, small(config))
 
 
 def sft_config(data, **more) -> sft.SftConfig:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from r3jax import patches
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
-from r3jax.update.losses import ForwardConfig
+from r3jax.model.layers import Remat
 
 Grid = tuple[int, int]
 """Rows and columns of an image in tokens."""
@@ -89,7 +89,9 @@ def decode_bytes(config: ModelConfig, prefix_tokens: int, filled_slots: int, ite
     return itemsize * (weights + kept * (prefix_tokens + filled_slots))
 
 
-def update_bytes(text: TextConfig, weights: int, tokens: int, itemsize: int, remat: str) -> int:
+def update_bytes(
+    text: TextConfig, weights: int, tokens: int, itemsize: int, remat: Remat, logit_chunk: int
+) -> int:
     """About what an update holds at its fullest, for a choice of what fits.
 
     `weights` of the decoder are there four times, with two moments and the gradient, of `itemsize`
@@ -100,5 +102,5 @@ def update_bytes(text: TextConfig, weights: int, tokens: int, itemsize: int, rem
     products = (2 * text.num_heads + 2 * text.num_kv_heads) * text.head_dim + 2 * D + 2 * F
     kept = text.num_layers * (D + (products if remat == "dots" else 0))
     # A layer at work holds some of its products and their gradients in float32.
-    logits = 3 * 4 * ForwardConfig().logit_chunk * text.vocab_size
+    logits = 3 * 4 * logit_chunk * text.vocab_size
     return 4 * itemsize * weights + 2 * tokens * kept + 4 * tokens * products + logits

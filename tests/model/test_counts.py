@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import counts
 from r3jax import patches
-from r3jax.model import qwen
+from r3jax.model import counts, qwen
 from r3jax.model.config import SIZES
 from r3jax.patches import VisionBatch
 from tests import tiny

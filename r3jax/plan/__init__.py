@@ -1,0 +1,1 @@
+"""What a run will need of TPU chips, found by their compiler before anybody pays for one."""

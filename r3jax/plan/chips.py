@@ -1,0 +1,103 @@
+"""TPU chips and how many of them there are: what they compute, hold and exchange.
+
+>>> slice_of("v5e:4x8").chips, slice_of("v5e:4x8").chip.name
+(32, 'v5e')
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A kind of chip.
+
+    `flops` of bfloat16 a second; `bandwidth` of its main memory and `link` of one of its links, one
+    way, in bytes a second; `hbm` is what a program may use of the memory, in bytes, as the compiler
+    has it; `axes` of the torus, whose rings close where an axis has a multiple of `closes` chips;
+    `host` are the chips of one machine, `options` what its compiler is told besides.
+
+    Source: the pages of each version at https://cloud.google.com/tpu/docs (peak compute, HBM
+    bandwidth, bidirectional interconnect bandwidth of a chip, over its links); limits of memory are
+    those that the compiler names when a program does not fit.
+    """
+
+    name: str
+    flops: float
+    bandwidth: float
+    link: float
+    hbm: float
+    axes: int
+    closes: int
+    host: tuple[int, ...]
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+_ONE_DEVICE = {"chip_config_name": "megacore"}  # of the two cores of a chip
+
+CHIPS = {
+    "v4": Chip("v4", 275e12, 1200e9, 50e9, 31.25 * GIB, 3, 4, (2, 2, 1), _ONE_DEVICE),
+    "v5e": Chip("v5e", 197e12, 819e9, 50e9, 15.75 * GIB, 2, 16, (2, 2)),
+    "v5p": Chip("v5p", 459e12, 2765e9, 100e9, 95.74 * GIB, 3, 4, (2, 2, 1)),
+    "v6e": Chip("v6e", 918e12, 1638e9, 100e9, 31.25 * GIB, 2, 16, (2, 2)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Chips in a block of so many along each axis, with a name such as v5p:2x2x4."""
+
+    chip: Chip
+    sides: tuple[int, ...]
+
+    @property
+    def topology(self) -> str:
+        return f"{self.chip.name}:{'x'.join(map(str, self.sides))}"
+
+    @property
+    def chips(self) -> int:
+        return math.prod(self.sides)
+
+    @property
+    def host(self) -> tuple[int, ...]:
+        """The chips of one of its machines along each axis."""
+        return tuple(min(pair) for pair in zip(self.chip.host, self.sides))
+
+    def bandwidth(self, coordinates: Sequence[Sequence[int]]) -> float:
+        """Bytes a second that a chip sends around rings through chips at these coordinates.
+
+        One ring for each axis of the torus that they reach along, in both directions where it
+        closes.
+        """
+        total = 0.0
+        for axis, side in enumerate(self.sides):
+            reached = len({place[axis] for place in coordinates})
+            if reached > 1:
+                closed = reached == side and side % self.chip.closes == 0
+                total += self.chip.link * (2 if closed else 1)
+        return total or self.chip.link
+
+
+def slice_of(topology: str) -> Slice:
+    """Returns the chips that a name such as v5e:4x4 or v5p:2x2x4 stands for.
+
+    Raises: ValueError for a kind that is not known or another number of axes than it has.
+    """
+    kind, _, sides = topology.partition(":")
+    if kind not in CHIPS:
+        raise ValueError(
+            f"topology {topology!r}: expected one of {', '.join(CHIPS)} and the chips along each "
+            "axis, as in v5e:4x4"
+        )
+    chip = CHIPS[kind]
+    numbers = sides.split("x")
+    if len(numbers) != chip.axes or not all(n.isdigit() and int(n) > 0 for n in numbers):
+        example = "x".join("2" * chip.axes)
+        raise ValueError(
+            f"topology {topology!r}: expected the chips along {chip.axes} axes of {kind}, as in "
+            f"{kind}:{example}"
+        )
+    return Slice(chip, tuple(int(n) for n in numbers))

@@ -1,0 +1,155 @@
+"""Programs compiled for a slice, and what each of them needs."""
+
+import contextlib
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from r3jax.plan import costs
+from r3jax.plan.chips import GIB
+from r3jax.plan.costs import Costs
+
+_TOO_LARGE = re.compile(
+    r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm|temporaries \(([\d.]+)([KMG])\) exceeds available HBM"
+)
+_UNITS = {"K": 2**10, "M": 2**20, "G": GIB}
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of a chip's main memory: what a program is given, returns in other memory than what it
+    was given, uses besides, and what else lies there while it runs."""
+
+    arguments: float
+    outputs: float
+    temporaries: float
+    resident: float = 0.0
+
+    @property
+    def peak(self) -> float:
+        return self.arguments + self.outputs + self.temporaries + self.resident
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled program: what one chip `needs` for it and what it `costs`, and how many `seconds`
+    it took to compile.
+
+    `costs` is None of one that the compiler refused because it does not fit.
+    """
+
+    name: str
+    needs: Memory
+    costs: Costs | None
+    seconds: float
+
+
+class Compiler:
+    """Compiles what it takes for the devices of a mesh.
+
+    `programs` are those that it took. `unknown` says of programs, by the first word of their names,
+    how often loops turn whose turns are not known (`hlo.executed`).
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        unknown: dict[str, Sequence[int]],
+        tell: Callable[[Program], None] = lambda program: None,
+    ):
+        self.programs: list[Program] = []
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._unknown, self._tell = unknown, tell
+        self._given: list[dict[int, int]] = []
+        self._counted = 0
+
+    def take(self, name: str, function: Callable, *args) -> Any:
+        """A `warm.Take`: compiles a program, keeps what it needs, returns the shapes it makes."""
+        args = jax.tree.map(self._placed, args)
+        began = time.monotonic()
+        with self._told_of_chips(args):
+            lowered = function.lower(*args)
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            needs, found = _refused(error), None
+        else:
+            needs = _memory(compiled)
+            text = compiled.as_text()
+            found = costs.of_program(text, self._unknown.get(name.split()[0], ()))
+        program = Program(name, needs, found, time.monotonic() - began)
+        self.programs.append(program)
+        leaves = [one for one in jax.tree.leaves(args) if isinstance(one, jax.ShapeDtypeStruct)]
+        self._given.append({id(leaf): bytes_on_chip(leaf) for leaf in leaves})
+        self._tell(program)
+        return jax.tree.map(
+            lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=out.sharding),
+            lowered.out_info,
+        )
+
+    def beside(self, resident: Any) -> None:
+        """Counts arrays that lie in memory while programs run, those taken since the last call, but
+        for what a program itself is given of them and reads."""
+        held = {id(leaf): bytes_on_chip(leaf) for leaf in jax.tree.leaves(resident)}
+        for number in range(self._counted, len(self.programs)):
+            program, given = self.programs[number], self._given[number]
+            own = sum(size for leaf, size in given.items() if leaf not in held)
+            read = max(program.needs.arguments - own, 0)
+            needs = dataclasses.replace(program.needs, resident=max(sum(held.values()) - read, 0))
+            self.programs[number] = dataclasses.replace(program, needs=needs)
+        self._counted = len(self.programs)
+
+    def _told_of_chips(self, args: Any) -> contextlib.AbstractContextManager:
+        """Kernels ask what they are lowered for: without a mesh, the machine that compiles."""
+        leaves = jax.tree.leaves(args)
+        meshes = {leaf.sharding.mesh for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)}
+        if meshes != {self._whole.mesh}:
+            return contextlib.nullcontext()
+        return jax.sharding.use_abstract_mesh(self._whole.mesh.abstract_mesh)
+
+    def _placed(self, leaf: Any) -> Any:
+        """An argument as a shape; arrays that lie nowhere yet come whole to every device."""
+        if isinstance(leaf, jax.ShapeDtypeStruct) and leaf.sharding is not None:
+            return leaf
+        if isinstance(leaf, jax.ShapeDtypeStruct | np.ndarray | np.generic | jax.Array):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._whole)
+        return leaf
+
+
+def laid(shapes: Any, like: Any) -> Any:
+    """Shapes of arrays that lie where those of an equal tree do."""
+    return jax.tree.map(
+        lambda x, other: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=other.sharding),
+        shapes,
+        like,
+    )
+
+
+def bytes_on_chip(leaf: jax.ShapeDtypeStruct) -> int:
+    """What a chip has of an array."""
+    shape = leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
+    return int(np.prod(shape)) * leaf.dtype.itemsize
+
+
+def _memory(compiled: jax.stages.Compiled) -> Memory:
+    found = compiled.memory_analysis()
+    return Memory(
+        found.argument_size_in_bytes,
+        found.output_size_in_bytes - found.alias_size_in_bytes,
+        found.temp_size_in_bytes + found.generated_code_size_in_bytes,
+    )
+
+
+def _refused(error: jax.errors.JaxRuntimeError) -> Memory:
+    """What a program needs that the compiler refused; other errors are raised again."""
+    found = _TOO_LARGE.search(str(error))
+    if not found:
+        raise error
+    used, unit = found[1] or found[3], found[2] or found[4]
+    return Memory(0.0, 0.0, float(used) * _UNITS[unit])

@@ -1,0 +1,30 @@
+"""Devices of a slice that is not there: what its compiler needs to know of them."""
+
+import os
+
+import jax
+from jax.experimental import topologies
+
+from r3jax.plan.chips import Slice
+
+
+def devices(where: Slice) -> list[jax.Device]:
+    """Returns the devices of a slice, for which programs can be compiled and not run.
+
+    Raises: ValueError where the compiler is not installed or knows no such slice.
+    """
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is no machine to ask about its chips
+    bounds = (*where.host, 1, 1)[:3]
+    try:
+        found = topologies.get_topology_desc(
+            platform="tpu",
+            topology_name=where.topology,
+            chips_per_host_bounds=bounds,
+            **where.chip.options,
+        )
+    except Exception as error:  # JAX raises its own runtime error, of many kinds
+        raise ValueError(
+            f"no compiler for topology {where.topology} ({error}): the extra tpu of setup.py "
+            "brings it, pip install -e '.[tpu]'; each number of chips must be one that is sold"
+        ) from error
+    return list(found.devices)

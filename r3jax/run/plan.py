@@ -1,0 +1,151 @@
+"""A run before there is a chip: every program of it compiled for a slice, and what each one needs.
+
+config -> shapes of its state -> its programs -> the slice's compiler -> memory, costs, times
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from r3jax import mesh as mesh_lib
+from r3jax.buckets import Buckets
+from r3jax.kernels.attention import default_backend
+from r3jax.model import qwen
+from r3jax.model.config import ModelConfig
+from r3jax.plan import chips, programs, topology
+from r3jax.plan.programs import Compiler, Program
+from r3jax.plan.report import Plan, as_json, lines, suggestion
+from r3jax.plan.times import Step
+from r3jax.rollout import crops, stops
+from r3jax.rollout.decode import BURST
+from r3jax.rollout.engine import RolloutConfig
+from r3jax.rollout.programs import Programs, TokenRules, make_programs
+from r3jax.run import experiment, longest, pretrained, rgrpo, sft, train, warm
+from r3jax.update.state import is_frozen
+
+__all__ = ["Plan", "as_json", "lines", "plan", "suggest", "suggestion"]
+
+PLATFORM = "tpu"
+TURNS = {"decode": (1, BURST)}
+"""How often loops turn whose turns are not known: of decoding, one burst."""
+
+Tell = Callable[[Program], None]
+
+
+def plan(config: Mapping, name: str, tell: Tell) -> Plan:
+    """Compiles every program of a run for the topology of this `name`, and tells of each.
+
+    Raises: ValueError for a kind of run that has no plan, or a topology that is not known.
+    """
+    kind, record = train.read(config)
+    if kind not in PLANNED:
+        raise ValueError(f"config.kind: plans are for {' and '.join(PLANNED)}, found {kind!r}")
+    where = chips.slice_of(name)
+    mesh = mesh_lib.make_mesh(record.mesh, topology.devices(where))
+    compiled, step = PLANNED[kind](record, mesh, tell)
+    return Plan(where, tuple(mesh.devices.flat), tuple(compiled), step, record.steps)
+
+
+def suggest(config: Mapping, name: str, tell: Tell) -> tuple[str, dict[int, float]]:
+    """Doubles the batch of a config as long as it fits, or halves it until it does.
+
+    Returns the field's name, and for each size tried the share of memory that is left.
+    """
+    kind, record = train.read(config)
+    field = "rollout.questions" if kind == "rgrpo" else "batch_size"
+    size = record.rollout.questions if kind == "rgrpo" else record.batch_size
+    smallest = record.micro_batch or 1
+    fits: dict[int, float] = {}
+
+    def leaves_something(size: int) -> bool:
+        changed = experiment.override(config, [f"{experiment.PREFIX}{field}={size}"])
+        fits[size] = plan(changed, name, tell).headroom
+        return fits[size] >= 0
+
+    if leaves_something(size):
+        while leaves_something(size * 2):
+            size *= 2
+    else:
+        while size % 2 == 0 and size // 2 >= smallest and not leaves_something(size // 2):
+            size //= 2
+    return field, fits
+
+
+def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, tell: Tell) -> tuple[list[Program], Step]:
+    described = pretrained.describe(config.model)
+    model = _model(config, described)
+    params = qwen.abstract_params(described)
+    policy = rgrpo.make_policy(config, model, params, _allowed(described), mesh)
+    state = policy.learner.shape_of_init(params)
+    if policy.freeze is not None:
+        frozen = programs.laid(jax.eval_shape(policy.freeze, state.params), state.params)
+        policy = dataclasses.replace(policy, reference=frozen)
+    where = mesh_lib.for_rollouts(mesh, config.rollout.tensor)
+    eng = _rollout(config, model, where)
+
+    rollout, held = Compiler(where, TURNS, tell), {}
+
+    def take(name: str, function: Callable, *args):
+        made = rollout.take(name, function, *args)
+        held[name.split()[0]] = made  # of states that grow, the last is the largest
+        if name == "reshard":  # runs before there is a rollout
+            rollout.beside((state, policy.reference))
+        return made
+
+    warm.rollout_programs(eng, state.params, take)
+    rollout.beside((state, policy.reference, held["reshard"], held.get("grow", held["start"])))
+    update = Compiler(mesh, TURNS, tell)
+    rgrpo.update_programs(config, eng, policy, state, update.take)
+    update.beside((state, policy.reference))
+    return rollout.programs + update.programs, longest.of_rgrpo(config, described, eng)
+
+
+def _sft(config: sft.SftConfig, mesh: Mesh, tell: Tell) -> tuple[list[Program], Step]:
+    described = pretrained.describe(config.model)
+    params = qwen.abstract_params(described)
+    learner = sft.make_learner(config, _model(config, described), params, mesh)
+    state = learner.shape_of_init(params)
+    compiler = Compiler(mesh, TURNS, tell)
+    given = learner, [config.buckets], state, _allowed(described)
+    sft.every_program(config, *given, compiler.take)
+    compiler.beside(state)
+    return compiler.programs, longest.of_sft(config, described)
+
+
+PLANNED: Mapping[str, Callable] = {"rgrpo": _rgrpo, "sft": _sft}
+
+
+def _model(config, described: ModelConfig) -> qwen.Qwen25VL:
+    dtype = jnp.dtype(config.dtype)
+    return qwen.Qwen25VL(described, dtype, config.remat, default_backend(PLATFORM, dtype))
+
+
+def _allowed(described: ModelConfig) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((described.text.vocab_size,), bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rollout:
+    """A `warm.Rollout` of a model that may not be there."""
+
+    model: qwen.Qwen25VL
+    buckets: Buckets
+    config: RolloutConfig
+    programs: Programs
+    way: crops.Way
+    keep_features: bool
+
+
+def _rollout(config: rgrpo.RgrpoRunConfig, model: qwen.Qwen25VL, mesh: Mesh) -> _Rollout:
+    """The programs of a run's rollouts; which tokens stop a row makes no difference to them."""
+    vocab, how = model.config.text.vocab_size, config.rollout
+    table = np.zeros((len(stops.byte_table()), vocab), np.int16)
+    rules = TokenRules(np.ones(vocab, bool), table, np.zeros(2, np.int32))
+    shape = how.questions, how.episodes, config.buckets, how.arriving
+    made = make_programs(model, rules, how.sampling, *shape, mesh)
+    kept = is_frozen(config.optimizer, "vision")
+    return _Rollout(model, config.buckets, how, made, crops.way_for(PLATFORM), kept)
