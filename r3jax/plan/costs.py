@@ -109,14 +109,19 @@ def _bytes(one: Executed, module: hlo.Module) -> float:
     what = one.instruction
     if what.opcode in _FREE or what.opcode.endswith("-done"):
         return 0.0
+    if what.opcode in ("copy-start", "slice-start"):  # names what it reads and what it writes
+        pair = what.shapes[:2]
+        return float(min(s.bytes for s in pair) * sum(s.in_main_memory for s in pair))
+    if what.opcode == "dynamic-update-slice":  # writes in place
+        return 2.0 * one.computation[what.operands[1]].shapes[0].bytes
     inside = module.computations.get(what.called[0]) if what.opcode == "fusion" else None
     read = sum(
         _read_bytes(one.computation[name], number, inside)
         for number, name in enumerate(what.operands)
         if name in one.computation
     )
-    if what.opcode.endswith("-start") or what.opcode in ("dynamic-slice", "slice", "gather"):
-        read = min(read, sum(s.bytes for s in what.shapes if s.in_main_memory))
+    if what.opcode in ("dynamic-slice", "slice", "gather"):
+        read = min(read, sum(shape.bytes for shape in what.shapes))
     return read + _written_bytes(what, inside)
 
 
