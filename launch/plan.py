@@ -9,7 +9,6 @@ Needs the extra tpu: pip install -e '.[tpu]'. Every field of the config can be o
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the compiler needs no chip, and looks for none
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import argparse
 import json

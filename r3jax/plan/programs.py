@@ -1,10 +1,9 @@
 """Programs compiled for a slice, and what each of them needs."""
 
-import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -60,21 +59,19 @@ class Compiler:
     def __init__(
         self,
         mesh: Mesh,
-        unknown: dict[str, Sequence[int]],
+        unknown: Mapping[str, Sequence[int]],
         tell: Callable[[Program], None] = lambda program: None,
     ):
         self.programs: list[Program] = []
-        self._whole = NamedSharding(mesh, PartitionSpec())
-        self._unknown, self._tell = unknown, tell
+        self._mesh, self._unknown, self._tell = mesh, unknown, tell
         self._given: list[dict[int, int]] = []
         self._counted = 0
 
     def take(self, name: str, function: Callable, *args) -> Any:
         """A `warm.Take`: compiles a program, keeps what it needs, returns the shapes it makes."""
-        args = jax.tree.map(self._placed, args)
+        args = placed(self._mesh, args)
         began = time.monotonic()
-        with self._told_of_chips(args):
-            lowered = function.lower(*args)
+        lowered = lower(self._mesh, function, args)
         try:
             compiled = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
@@ -88,10 +85,7 @@ class Compiler:
         leaves = [one for one in jax.tree.leaves(args) if isinstance(one, jax.ShapeDtypeStruct)]
         self._given.append({id(leaf): bytes_on_chip(leaf) for leaf in leaves})
         self._tell(program)
-        return jax.tree.map(
-            lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=out.sharding),
-            lowered.out_info,
-        )
+        return made(lowered)
 
     def beside(self, resident: Any) -> None:
         """Counts arrays that lie in memory while programs run, those taken since the last call, but
@@ -105,21 +99,40 @@ class Compiler:
             self.programs[number] = dataclasses.replace(program, needs=needs)
         self._counted = len(self.programs)
 
-    def _told_of_chips(self, args: Any) -> contextlib.AbstractContextManager:
-        """Kernels ask what they are lowered for: without a mesh, the machine that compiles."""
-        leaves = jax.tree.leaves(args)
-        meshes = {leaf.sharding.mesh for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)}
-        if meshes != {self._whole.mesh}:
-            return contextlib.nullcontext()
-        return jax.sharding.use_abstract_mesh(self._whole.mesh.abstract_mesh)
 
-    def _placed(self, leaf: Any) -> Any:
-        """An argument as a shape; arrays that lie nowhere yet come whole to every device."""
+def placed(mesh: Mesh, args: Any) -> Any:
+    """Arguments as shapes; arrays that lie nowhere yet come whole to every device of a mesh."""
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def place(leaf: Any) -> Any:
         if isinstance(leaf, jax.ShapeDtypeStruct) and leaf.sharding is not None:
             return leaf
         if isinstance(leaf, jax.ShapeDtypeStruct | np.ndarray | np.generic | jax.Array):
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._whole)
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole)
         return leaf
+
+    return jax.tree.map(place, args)
+
+
+def lower(mesh: Mesh, function: Callable, args: Sequence) -> jax.stages.Lowered:
+    """Lowers a jitted function for the devices of a mesh.
+
+    Kernels ask what they are lowered for: without a mesh around them, the machine that compiles.
+    """
+    leaves = jax.tree.leaves(args)
+    meshes = {leaf.sharding.mesh for leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)}
+    if meshes != {mesh}:
+        return function.lower(*args)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return function.lower(*args)
+
+
+def made(lowered: jax.stages.Lowered) -> Any:
+    """The shapes of what a program returns, and where they lie."""
+    return jax.tree.map(
+        lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=out.sharding),
+        lowered.out_info,
+    )
 
 
 def laid(shapes: Any, like: Any) -> Any:

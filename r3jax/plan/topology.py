@@ -7,13 +7,21 @@ from jax.experimental import topologies
 
 from r3jax.plan.chips import Slice
 
+_NO_MACHINE = {
+    "TPU_SKIP_MDS_QUERY": "1",  # there is none to ask about its chips
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nor a chip that only one process may have
+    "TPU_WORKER_HOSTNAMES": "localhost",  # and what the library complains of is made up
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+}
+
 
 def devices(where: Slice) -> list[jax.Device]:
     """Returns the devices of a slice, for which programs can be compiled and not run.
 
     Raises: ValueError where the compiler is not installed or knows no such slice.
     """
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is no machine to ask about its chips
+    for name, value in _NO_MACHINE.items():
+        os.environ.setdefault(name, value)
     bounds = (*where.host, 1, 1)[:3]
     try:
         found = topologies.get_topology_desc(

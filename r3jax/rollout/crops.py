@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
 
 from r3jax import batches, patches, regions
 from r3jax.arrays import Array
@@ -62,16 +61,18 @@ class Originals:
     sides: tuple[int, int] | None
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def empty(shape: tuple[int, ...]) -> Array:
+    """Planes that show nothing."""
+    return jnp.zeros(shape, jnp.uint8)
+
+
 def room(
-    way: Way,
-    places: int,
-    sides: tuple[int, int] | None = None,
-    where: NamedSharding | None = None,
+    way: Way, places: int, sides: tuple[int, int] | None = None, empty: Callable = empty
 ) -> Originals:
     """Room for so many images. With `sides` the shapes of programs never change."""
     shape = planes_shape(way, places, sides)
-    planes = None if shape is None else jnp.zeros(shape, jnp.uint8, device=where)
-    return Originals(way, planes, sides)
+    return Originals(way, None if shape is None else empty(shape), sides)
 
 
 def planes_shape(

@@ -164,7 +164,7 @@ def stream(
         return
     queue = seats.Queue(built)
     sides = engine.buckets.originals
-    seated = seats.Seats({}, crops.room(engine.way, config.questions, sides, run.dealt))
+    seated = seats.Seats({}, crops.room(engine.way, config.questions, sides, run.room))
     state = run.start(max(one.prompt_tokens for one in at_once))
     policy = run.policy(params)
     for one, groups in zip(at_once, seats.in_turn(range(config.questions), engine)):

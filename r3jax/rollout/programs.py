@@ -28,7 +28,8 @@ class Programs:
     start(prompt_tokens) -> state; admit(state, arrivals) -> state; decode(policy, state, until) ->
     state; recent(state, rows) -> tokens; append(policy, state, insertion, features) -> state;
     settle(state, status) -> state; written(state, groups) -> what their rows have written;
-    put(planes, places, picture) -> planes; cut(planes, regions, slots, backend) -> images.
+    room(shape) -> planes; put(planes, places, picture) -> planes; cut(planes, regions, slots,
+    backend) -> images.
 
     Groups, questions that come in, images and crops are dealt to devices in so many equal `parts`,
     planes and images as `dealt` says: a part's images and features are its own, and numbered within
@@ -56,6 +57,7 @@ class Programs:
     append: Callable
     settle: Callable
     written: Callable
+    room: Callable
     put: Callable
     cut: Callable
     grow: tuple[Callable, ...]
@@ -150,6 +152,7 @@ def make_programs(
         append=make.update(functools.partial(state.append, model), given=1),
         settle=make.update(state.settle),
         written=make.program(state.written, places.whole),
+        room=jax.jit(crops.empty, static_argnums=0, out_shardings=places.dealt),
         put=make.program(
             make.by_part(crops.write, places.dealt, places.dealt, places.whole),
             places.dealt,

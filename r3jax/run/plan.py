@@ -17,6 +17,7 @@ from r3jax.kernels.attention import default_backend
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 from r3jax.plan import chips, programs, topology
+from r3jax.plan.layouts import Recorder
 from r3jax.plan.programs import Compiler, Program
 from r3jax.plan.report import Plan, as_json, lines, suggestion
 from r3jax.plan.times import Step
@@ -46,8 +47,29 @@ def plan(config: Mapping, name: str, tell: Tell) -> Plan:
         raise ValueError(f"config.kind: plans are for {' and '.join(PLANNED)}, found {kind!r}")
     where = chips.slice_of(name)
     mesh = mesh_lib.make_mesh(record.mesh, topology.devices(where))
-    compiled, step = PLANNED[kind](record, mesh, tell)
+    takers: list[Compiler] = []
+    step = PLANNED[kind](record, mesh, _kept(takers, lambda on: Compiler(on, TURNS, tell)))
+    compiled = [program for taker in takers for program in taker.programs]
     return Plan(where, tuple(mesh.devices.flat), tuple(compiled), step, record.steps)
+
+
+def layouts(config: Mapping, name: str) -> list[str]:
+    """How every argument of every program of a run lies on its mesh; nothing is compiled."""
+    kind, record = train.read(config)
+    mesh = mesh_lib.make_mesh(record.mesh, topology.devices(chips.slice_of(name)))
+    takers: list[Recorder] = []
+    PLANNED[kind](record, mesh, _kept(takers, Recorder))
+    return [line for taker in takers for line in taker.lines]
+
+
+def _kept(takers: list, make: Callable) -> Callable:
+    """Makes a taker of programs for a mesh, and keeps it."""
+
+    def keep(mesh: Mesh):
+        takers.append(make(mesh))
+        return takers[-1]
+
+    return keep
 
 
 def suggest(config: Mapping, name: str, tell: Tell) -> tuple[str, dict[int, float]]:
@@ -75,7 +97,7 @@ def suggest(config: Mapping, name: str, tell: Tell) -> tuple[str, dict[int, floa
     return field, fits
 
 
-def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, tell: Tell) -> tuple[list[Program], Step]:
+def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
     described = pretrained.describe(config.model)
     model = _model(config, described)
     params = qwen.abstract_params(described)
@@ -87,7 +109,7 @@ def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, tell: Tell) -> tuple[list[P
     where = mesh_lib.for_rollouts(mesh, config.rollout.tensor)
     eng = _rollout(config, model, where)
 
-    rollout, held = Compiler(where, TURNS, tell), {}
+    rollout, held = taker(where), {}
 
     def take(name: str, function: Callable, *args):
         made = rollout.take(name, function, *args)
@@ -98,22 +120,22 @@ def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, tell: Tell) -> tuple[list[P
 
     warm.rollout_programs(eng, state.params, take)
     rollout.beside((state, policy.reference, held["reshard"], held.get("grow", held["start"])))
-    update = Compiler(mesh, TURNS, tell)
+    update = taker(mesh)
     rgrpo.update_programs(config, eng, policy, state, update.take)
     update.beside((state, policy.reference))
-    return rollout.programs + update.programs, longest.of_rgrpo(config, described, eng)
+    return longest.of_rgrpo(config, described, eng)
 
 
-def _sft(config: sft.SftConfig, mesh: Mesh, tell: Tell) -> tuple[list[Program], Step]:
+def _sft(config: sft.SftConfig, mesh: Mesh, taker: Callable) -> Step:
     described = pretrained.describe(config.model)
     params = qwen.abstract_params(described)
     learner = sft.make_learner(config, _model(config, described), params, mesh)
     state = learner.shape_of_init(params)
-    compiler = Compiler(mesh, TURNS, tell)
+    compiler = taker(mesh)
     given = learner, [config.buckets], state, _allowed(described)
     sft.every_program(config, *given, compiler.take)
     compiler.beside(state)
-    return compiler.programs, longest.of_sft(config, described)
+    return longest.of_sft(config, described)
 
 
 PLANNED: Mapping[str, Callable] = {"rgrpo": _rgrpo, "sft": _sft}

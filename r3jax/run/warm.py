@@ -171,7 +171,7 @@ def _cutting_programs(eng: Rollout, take: Take) -> None:
     )
     if shape is None:
         return
-    planes = jax.ShapeDtypeStruct(shape, np.uint8, sharding=run.dealt)
+    planes = take("room", run.room, shape)
     picture = np.zeros(shape[1:], np.uint8)
     take("put-image", run.put, planes, np.zeros(run.parts, np.int32), picture)
     for bucket in eng.buckets.crops:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from r3jax import mesh as mesh_lib
 from r3jax.kernels import attention, attention_splash, attention_xla
 from r3jax.kernels.attention import Backend
+from r3jax.plan import chips, topology
 from tests.kernels.attending import (
     XLA,
     assert_close,
@@ -122,13 +122,10 @@ def test_a_model_attends_by_its_backend_everywhere(monkeypatch):
 
 
 @pytest.mark.slow
-def test_splash_compiles_for_a_tpu(monkeypatch):
+def test_splash_compiles_for_a_tpu():
     pytest.importorskip("libtpu")
-    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
-    chip = topologies.get_topology_desc(
-        platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)
-    )
-    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(), chip.devices)
+    chip = topology.devices(chips.slice_of("v5e:1x1"))
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(), chip)
     place = NamedSharding(mesh, PartitionSpec())
 
     def compile_for_chip(attend, draw, *shape):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from r3jax import patches, regions
 from r3jax.buckets import ImageBucket
 from r3jax.data import frames, images
 from r3jax.kernels import lanczos, region, region_tpu, region_xla
+from r3jax.plan import chips, topology
 from r3jax.records import Region
 
 BUCKET = ImageBucket(rows=2, windows=8, slots=64)  # all examples share it: one compilation
@@ -171,13 +171,10 @@ def test_the_kernel_for_tpus_reads_large_boxes_in_tiles():
 
 
 @pytest.mark.slow
-def test_the_kernel_compiles_for_a_tpu(monkeypatch):
+def test_the_kernel_compiles_for_a_tpu():
     pytest.importorskip("libtpu")
-    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
-    chip = topologies.get_topology_desc(
-        platform="tpu", topology_name="v5e:1x1", chips_per_host_bounds=(1, 1, 1)
-    )
-    mesh = Mesh(np.array(chip.devices), ("chip",), axis_types=(AxisType.Auto,))
+    chip = topology.devices(chips.slice_of("v5e:1x1"))
+    mesh = Mesh(np.array(chip), ("chip",), axis_types=(AxisType.Auto,))
     planes = jax.ShapeDtypeStruct((4, 3, 1088, 1920), np.uint8)
     given = planes, jax.eval_shape(lambda: regions.empty_regions(BUCKET))
     shapes = jax.tree.map(
