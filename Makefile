@@ -5,6 +5,7 @@
 #   make test               lint and tests, with coverage of r3jax
 #   make test-pillow        the tests of pixels, under every major version of Pillow
 #   make bench              r3jax beside its peers; writes docs/performance.md
+#   make plan               the TPU configs compiled for their slices; writes docs/tpu.md
 #
 # PYTHON chooses the interpreter; with another version .venv is made anew.
 # OPTIONS are more options of pytest's: make test OPTIONS='-m "not slow"'.
@@ -22,7 +23,7 @@ RUN := $(VENV)/run-$(VERSION).stamp
 TEST := $(VENV)/test-$(VERSION).stamp
 TPU := $(VENV)/tpu-$(VERSION).stamp
 
-.PHONY: look-again look-again-base test test-pillow lint bench
+.PHONY: look-again look-again-base test test-pillow lint bench plan
 
 look-again: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
@@ -47,6 +48,9 @@ test-pillow: $(TEST)
 bench: $(TEST)
 	$(BIN)/python -m benchmarks
 
+plan: $(RUN) $(TPU)
+	PYTHONPATH=$(VENV)/tpu-$(VERSION) $(BIN)/python -m benchmarks.plans
+
 lint: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,7 +67,7 @@ $(TEST): $(MADE) setup.py pyproject.toml
 # it, every program tells that there is no TPU.
 WANTED := import importlib.metadata as m; print(next(r.split(";")[0].strip() \
 	for r in m.requires("jax") if r.startswith("libtpu")))
-$(TPU): $(TEST)
+$(TPU): $(RUN)
 	if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
 		$(BIN)/python -m pip install --quiet --no-deps --upgrade --target=$(VENV)/tpu-$(VERSION) \
 			"$$($(BIN)/python -c '$(WANTED)')"; \

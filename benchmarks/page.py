@@ -1,4 +1,4 @@
-"""docs/performance.md, section by section: each benchmark replaces its own and keeps the others."""
+"""Pages of measurements, section by section: each command replaces its own and keeps the rest."""
 
 import pathlib
 import re
@@ -13,9 +13,12 @@ turns. Those of one device are remade there by `python -m benchmarks.accelerator
 
 
 def write_section(page: pathlib.Path, title: str, text: str) -> None:
-    """Puts `text` under the heading `title`, instead of what stands there or at the end."""
-    old = page.read_text("utf-8") if page.is_file() else ""
-    _, *sections = re.split(r"^(?=## )", old, flags=re.MULTILINE)
+    """Puts `text` under the heading `title`, instead of what stands there or at the end.
+
+    A page that is not there is begun as that of performance.
+    """
+    old = page.read_text("utf-8") if page.is_file() else INTRODUCTION
+    introduction, *sections = re.split(r"^(?=## )", old, flags=re.MULTILINE)
     made = f"## {title}\n\n{text.strip()}\n"
     names = [section.splitlines()[0] for section in sections]
     if f"## {title}" in names:
@@ -23,4 +26,6 @@ def write_section(page: pathlib.Path, title: str, text: str) -> None:
     else:
         sections.append(made)
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join([INTRODUCTION, *(s.strip() + "\n" for s in sections)]), "utf-8")
+    page.write_text(
+        "\n".join([introduction.strip() + "\n", *(s.strip() + "\n" for s in sections)]), "utf-8"
+    )

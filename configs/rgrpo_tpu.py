@@ -8,8 +8,8 @@ needs no TPU: it compiles every program for one, and says what it takes of memor
 
 Numbers are those of the paper, and of the published code where the paper says nothing: 300 steps,
 5 episodes a question, temperature 1, learning rate 1e-6 and constant, no KL, the vision tower
-frozen. Departures: a step asks a question more often than 16 times where that many devices would
-have none (`questions`); weights and moments are float32, computing is bfloat16.
+frozen. Departures: a step asks more than 16 questions where there are more chips; weights and
+moments are float32, computing is bfloat16. Several hosts are not supported yet: docs/tpu.md.
 """
 
 import ml_collections
@@ -19,9 +19,9 @@ IMAGE_TOKENS, CROP_TOKENS, TEXT_TOKENS = 2048, 1024, 256
 IMAGES = {"windows": 160, "slots": 64}
 CROPS = {"windows": 100, "slots": 64}
 
-# A preset is a slice and the largest model that is meant for it. `fsdp` splits what learns over all
-# chips; `tensor` are the chips that share a row's heads while it is sampled, so that each has room
-# for its part of the weights and of the cache. Questions are a multiple of both.
+# A preset is a slice, named by its chips, and the largest model that is meant for it. `fsdp` splits
+# what learns over all chips, of which each is dealt as many questions; `tensor` are the chips that
+# share a row's heads while it is sampled, so that each has room for its part of weights and cache.
 PRESETS = {
     "v4-32": {"size": "7B", "fsdp": 32, "tensor": 4, "questions": 32},
     "v5e-32": {"size": "7B", "fsdp": 32, "tensor": 4, "questions": 32},

@@ -94,14 +94,22 @@ def mesh_of(config: MeshConfig) -> Mesh | None:
     return None if config.sizes == (1, 1, 1) else make_mesh(config, jax.devices())
 
 
-def for_rollouts(mesh: Mesh | None, tensor: int) -> Mesh | None:
-    """The devices of a mesh as rollouts have them: heads are split over `tensor` neighbours, groups
-    are dealt to the rest.
+def unused(mesh: Mesh | None) -> str | None:
+    """What to tell of a run that leaves devices idle; `mesh` None is a run on one."""
+    if mesh is not None or jax.device_count() == 1:
+        return None
+    return f"computing on 1 of {jax.device_count()} devices: mesh.fsdp = -1 in the config takes all"
+
+
+def for_rollouts(mesh: Mesh | None, tensor: int | None = None) -> Mesh | None:
+    """The devices of a mesh as rollouts have them: heads are split over `tensor` neighbours (None:
+    as many as in the mesh), groups are dealt to the rest.
 
     Raises: ValueError where `tensor` does not divide the number of devices.
     """
-    if mesh is None and tensor == 1:
+    if mesh is None and tensor in (None, 1):
         return None
+    tensor = tensor or mesh.shape["tensor"]
     devices = (make_mesh(MeshConfig()) if mesh is None else mesh).devices
     if devices.size % tensor:
         raise ValueError(
@@ -141,6 +149,14 @@ def sharding(
 def shardings(axes, shapes, mesh: Mesh, rules: Rules):
     """Shardings of a tree of arrays or shapes, whose axes are named in an equal tree of tuples."""
     return jax.tree.map(lambda x, names: sharding(tuple(names), x.shape, mesh, rules), shapes, axes)
+
+
+def scoring(vocabulary: int) -> Rules:
+    """The rules by which logits are made on the mesh that a function is `on`: those of decoding,
+    head and all, where it does not divide the vocabulary."""
+    mesh = jax.sharding.get_abstract_mesh()
+    fits = mesh.empty or vocabulary % shards(mesh, SCORE["vocab"]) == 0
+    return SCORE if fits else DECODE
 
 
 def on(mesh: Mesh | None, function: Callable) -> Callable:

@@ -17,7 +17,14 @@ from r3jax.model import rope
 from r3jax.model.caches import Prefix, SuffixCache
 from r3jax.model.config import TextConfig
 from r3jax.model.context import Grouped, Packed, Stepped
-from r3jax.model.layers import Linear, Remat, RMSNorm, SwiGLU, rematerialised
+from r3jax.model.layers import (
+    Linear,
+    Remat,
+    RMSNorm,
+    SwiGLU,
+    rematerialised,
+    wide_product,
+)
 from r3jax.model.stream import Stream
 
 EMBED, HEADS, KV_HEADS, HEAD, MLP = "embed", "heads", "kv_heads", "head", "mlp"
@@ -76,8 +83,9 @@ class Embedding(nn.Module):
         return jnp.take(self.embedding, tokens, axis=0).astype(dtype)
 
     def attend(self, x: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
-        table = mesh.constrain(self.embedding.astype(x.dtype), "vocab", EMBED, rules=mesh.SCORE)
-        return x @ table.T
+        rules = mesh.scoring(self.config.vocab_size)
+        table = mesh.constrain(self.embedding.astype(x.dtype), "vocab", EMBED, rules=rules)
+        return wide_product(x.reshape(-1, x.shape[-1]), table.T).reshape(*x.shape[:-1], -1)
 
 
 class Decoder(nn.Module):
@@ -100,7 +108,12 @@ class Decoder(nn.Module):
         )(self.config, self.backend)
         self.norm = RMSNorm(EMBED, self.config.rms_norm_eps)
         if not self.tied:
-            self.head = Linear((self.config.vocab_size,), (EMBED, "vocab"), rules=mesh.SCORE)
+            self.head = Linear(
+                (self.config.vocab_size,),
+                (EMBED, "vocab"),
+                rules=mesh.scoring(self.config.vocab_size),
+                wide=True,
+            )
 
     def __call__(
         self, x: Float[Array, "B T D"], positions: Int[Array, "3 B T"], mask: Bool[Array, "B T"]
@@ -180,7 +193,8 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Float[Array, "*X D"]) -> Float[Array, "*X V"]:
         """Returns float32 logits of hidden states."""
-        hidden = mesh.constrain(hidden, "rows", *(None,) * (hidden.ndim - 1), rules=mesh.SCORE)
+        rules = mesh.scoring(self.config.vocab_size)
+        hidden = mesh.constrain(hidden, "rows", *(None,) * (hidden.ndim - 1), rules=rules)
         out = self.embed.attend(hidden) if self.tied else self.head(hidden)
         return out.astype(jnp.float32)
 

@@ -17,12 +17,13 @@ class Chip:
 
     `flops` of bfloat16 a second; `bandwidth` of its main memory and `link` of one of its links, one
     way, in bytes a second; `hbm` is what a program may use of the memory, in bytes, as the compiler
-    has it; `axes` of the torus, whose rings close where an axis has a multiple of `closes` chips;
-    `host` are the chips of one machine, `options` what its compiler is told besides.
+    has it; `axes` of the torus, whose rings close where a side has a multiple of `closes` chips (of
+    three axes: where every side has); `host` are the chips of one machine, `options` what its
+    compiler is told besides.
 
     Source: the pages of each version at https://cloud.google.com/tpu/docs (peak compute, HBM
-    bandwidth, bidirectional interconnect bandwidth of a chip, over its links); limits of memory are
-    those that the compiler names when a program does not fit.
+    bandwidth, half of the bidirectional interconnect bandwidth of a chip, over its links); limits
+    of memory are those that the compiler names when a program does not fit.
     """
 
     name: str
@@ -66,19 +67,24 @@ class Slice:
         """The chips of one of its machines along each axis."""
         return tuple(min(pair) for pair in zip(self.chip.host, self.sides))
 
-    def bandwidth(self, coordinates: Sequence[Sequence[int]]) -> float:
-        """Bytes a second that a chip sends around rings through chips at these coordinates.
-
-        One ring for each axis of the torus that they reach along, in both directions where it
-        closes.
-        """
-        total = 0.0
+    def rings(self, coordinates: Sequence[Sequence[int]]) -> list[tuple[int, bool]]:
+        """The rings of links through chips at these coordinates: for each axis along which they
+        reach, of how many chips it is, and whether it closes."""
+        closes = self.chip.closes
+        whole = all(side % closes == 0 for side in self.sides)
+        found = []
         for axis, side in enumerate(self.sides):
             reached = len({place[axis] for place in coordinates})
             if reached > 1:
-                closed = reached == side and side % self.chip.closes == 0
-                total += self.chip.link * (2 if closed else 1)
-        return total or self.chip.link
+                alone = side % closes == 0 if self.chip.axes == 2 else whole
+                found.append((reached, reached == side and alone))
+        return found
+
+    def bandwidth(self, coordinates: Sequence[Sequence[int]]) -> float:
+        """Bytes a second that a chip sends around all rings through chips at these coordinates, in
+        both directions where one closes."""
+        rings = self.rings(coordinates)
+        return self.chip.link * (sum(2 if closed else 1 for _, closed in rings) or 1)
 
 
 def slice_of(topology: str) -> Slice:

@@ -35,8 +35,10 @@ class Shape:
     @property
     def bytes(self) -> int:
         """Its size in bytes, without what tiles pad."""
-        size = _SIZES.get(self.kind) or int(re.sub(r"\D*(\d+).*", r"\1", self.kind)) / 8
-        return math.ceil(math.prod(self.dims) * size) if self.kind != "token" else 0
+        size = _SIZES.get(self.kind)
+        if size is None:
+            size = int(re.sub(r"\D*(\d+).*", r"\1", self.kind)) / 8
+        return math.ceil(math.prod(self.dims) * size)
 
 
 @dataclasses.dataclass(frozen=True)

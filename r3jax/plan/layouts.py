@@ -1,7 +1,7 @@
 """How every argument of every program lies on a mesh, as lines of text."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import jax
@@ -28,7 +28,7 @@ class Recorder:
         self.lines += dict.fromkeys(_lines(args))
         return programs.made(programs.lower(self._mesh, function, args))
 
-    def beside(self, resident: Any) -> None:
+    def beside(self, resident: Any, kinds: Container[str] | None = None) -> None:
         """Nothing is counted."""
 
 

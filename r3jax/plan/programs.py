@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,10 +14,13 @@ from r3jax.plan import costs
 from r3jax.plan.chips import GIB
 from r3jax.plan.costs import Costs
 
-_TOO_LARGE = re.compile(
-    r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm|temporaries \(([\d.]+)([KMG])\) exceeds available HBM"
+_TOO_LARGE = (
+    re.compile(r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm"),
+    re.compile(r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds available HBM"),
+    re.compile(r"Requires ([\d.]+)([KMGT]), has [\d.]+[KMGT] available"),
+    re.compile(r"Hbm usage: ([\d.]+)([KMGT])"),
 )
-_UNITS = {"K": 2**10, "M": 2**20, "G": GIB}
+_UNITS = {"K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Program:
     costs: Costs | None
     seconds: float
 
+    @property
+    def kind(self) -> str:
+        """What it is, at whatever size: the first word of its name."""
+        return self.name.split()[0]
+
 
 class Compiler:
     """Compiles what it takes for the devices of a mesh.
@@ -64,40 +72,40 @@ class Compiler:
     ):
         self.programs: list[Program] = []
         self._mesh, self._unknown, self._tell = mesh, unknown, tell
-        self._given: list[dict[int, int]] = []
-        self._counted = 0
+        self._given: list[list[jax.ShapeDtypeStruct]] = []
 
     def take(self, name: str, function: Callable, *args) -> Any:
         """A `warm.Take`: compiles a program, keeps what it needs, returns the shapes it makes."""
         args = placed(self._mesh, args)
+        leaves = jax.tree.leaves(args)
+        given = [one for one in leaves if isinstance(one, jax.ShapeDtypeStruct)]
         began = time.monotonic()
         lowered = lower(self._mesh, function, args)
         try:
             compiled = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
-            needs, found = _refused(error), None
+            needs, found = _refused(error, sum(map(bytes_on_chip, given))), None
         else:
             needs = _memory(compiled)
             text = compiled.as_text()
             found = costs.of_program(text, self._unknown.get(name.split()[0], ()))
         program = Program(name, needs, found, time.monotonic() - began)
         self.programs.append(program)
-        leaves = [one for one in jax.tree.leaves(args) if isinstance(one, jax.ShapeDtypeStruct)]
-        self._given.append({id(leaf): bytes_on_chip(leaf) for leaf in leaves})
+        self._given.append(given)
         self._tell(program)
         return made(lowered)
 
-    def beside(self, resident: Any) -> None:
-        """Counts arrays that lie in memory while programs run, those taken since the last call, but
+    def beside(self, resident: Any, kinds: Container[str] | None = None) -> None:
+        """Counts arrays that lie in memory while programs run, of those `kinds` (None: of all), but
         for what a program itself is given of them and reads."""
         held = {id(leaf): bytes_on_chip(leaf) for leaf in jax.tree.leaves(resident)}
-        for number in range(self._counted, len(self.programs)):
-            program, given = self.programs[number], self._given[number]
-            own = sum(size for leaf, size in given.items() if leaf not in held)
-            read = max(program.needs.arguments - own, 0)
-            needs = dataclasses.replace(program.needs, resident=max(sum(held.values()) - read, 0))
-            self.programs[number] = dataclasses.replace(program, needs=needs)
-        self._counted = len(self.programs)
+        for number, (program, given) in enumerate(zip(self.programs, self._given, strict=True)):
+            if kinds is None or program.kind in kinds:
+                own = sum(bytes_on_chip(leaf) for leaf in given if id(leaf) not in held)
+                read = max(program.needs.arguments - own, 0)
+                more = max(sum(held.values()) - read, 0)
+                needs = dataclasses.replace(program.needs, resident=more)
+                self.programs[number] = dataclasses.replace(program, needs=needs)
 
 
 def placed(mesh: Mesh, args: Any) -> Any:
@@ -159,10 +167,12 @@ def _memory(compiled: jax.stages.Compiled) -> Memory:
     )
 
 
-def _refused(error: jax.errors.JaxRuntimeError) -> Memory:
-    """What a program needs that the compiler refused; other errors are raised again."""
-    found = _TOO_LARGE.search(str(error))
-    if not found:
-        raise error
-    used, unit = found[1] or found[3], found[2] or found[4]
-    return Memory(0.0, 0.0, float(used) * _UNITS[unit])
+def _refused(error: jax.errors.JaxRuntimeError, given: float) -> Memory:
+    """What a program needs that the compiler refused, whose arguments are `given` bytes; other
+    errors are raised again."""
+    for number, form in enumerate(_TOO_LARGE):
+        if found := form.search(str(error)):
+            used = float(found[1]) * _UNITS[found[2]]
+            temporaries = used if number == 1 else max(used - given, 0.0)
+            return Memory(given, 0.0, temporaries)
+    raise error

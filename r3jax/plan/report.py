@@ -92,7 +92,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
             }
         )
     told = {"topology": plan.where.topology, "chips": plan.where.chips, "programs": programs}
-    return {**told, "step": summary(plan), "supposed": plan.step.supposed}
+    fits = all(one.costs is not None for one in plan.programs)
+    return {**told, "step": summary(plan) if fits else None, "supposed": plan.step.supposed}
 
 
 def lines(plan: Plan) -> list[str]:
@@ -127,7 +128,7 @@ def _is_worth(plan: Plan, one: Program) -> bool:
 def _row(plan: Plan, one: Program) -> tuple[str, ...]:
     limit, took = plan.where.chip.hbm, plan.times(one)
     memory = f"{one.needs.peak / GIB:.2f} GiB", f"{1 - one.needs.peak / limit:.0%}"
-    runs = plan.step.runs.get(one.name.split()[0], 0)
+    runs = plan.step.runs.get(one.kind, 0)
     if took is None:
         return (one.name, *memory, "", "", "", "does not fit", f"{runs:g}")
     exchanged = ", ".join(

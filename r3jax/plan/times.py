@@ -62,8 +62,11 @@ def _exchange(one: Collective, where: Slice, members: Sequence[jax.Device]) -> f
     match one.kind:
         case "all-reduce":
             return 2 * around  # a reduce-scatter, then an all-gather
-        case "all-to-all":
-            return around / 2  # each part goes half of the way
+        case "all-to-all":  # along each axis every part goes a quarter of the way, or a half
+            return max(
+                one.bytes * chips / (8 if closed else 4) / where.chip.link
+                for chips, closed in where.rings(places) or [(1, False)]
+            )
         case "collective-permute":
             return one.bytes / where.chip.link
     return around
@@ -97,7 +100,7 @@ def of_step(
     """
     found: dict[str, Times] = {}
     for program in programs:
-        kind = program.name.split()[0]
+        kind = program.kind
         if program.costs is None or not runs.get(kind):
             continue
         one = times(program.costs, where, members)

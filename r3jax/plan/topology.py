@@ -1,5 +1,6 @@
 """Devices of a slice that is not there: what its compiler needs to know of them."""
 
+import importlib.util
 import os
 
 import jax
@@ -31,8 +32,8 @@ def devices(where: Slice) -> list[jax.Device]:
             **where.chip.options,
         )
     except Exception as error:  # JAX raises its own runtime error, of many kinds
-        raise ValueError(
-            f"no compiler for topology {where.topology} ({error}): the extra tpu of setup.py "
-            "brings it, pip install -e '.[tpu]'; each number of chips must be one that is sold"
-        ) from error
+        advice = "choose a slice that is sold"
+        if importlib.util.find_spec("libtpu") is None:
+            advice = "the extra tpu of setup.py brings one, pip install -e '.[tpu]'"
+        raise ValueError(f"no compiler for {where.topology} ({error}): {advice}") from error
     return list(found.devices)

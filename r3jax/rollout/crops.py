@@ -7,6 +7,7 @@
 import dataclasses
 import enum
 import functools
+import itertools
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -86,9 +87,9 @@ def planes_shape(
 
 @functools.partial(jax.jit, donate_argnums=0)
 def write(planes: Array, place: Array, picture: Array) -> Array:
-    """Planes [places, 3, height, width] with a picture [3, height, width] at a place, int32 [1];
+    """Planes [places, 3, height, width] with a picture [1, 3, height, width] at a place, int32 [1];
     as they are where it is none of theirs."""
-    return planes.at[place].set(picture[None], mode="drop")
+    return planes.at[place].set(picture, mode="drop")
 
 
 def put(
@@ -97,11 +98,12 @@ def put(
     pictures: Sequence[np.ndarray],
     write: Callable = write,
     parts: int = 1,
+    where: Callable = np.asarray,
 ) -> Originals:
     """Puts images, uint8 [height, width, 3], in these places, for whatever was there.
 
-    Places are dealt to so many `parts`. The room given is used up. Raises: ValueError for an image
-    larger than its `sides`.
+    Places are dealt to so many `parts`, `where` brings pictures there. The room given is used up.
+    Raises: ValueError for an image larger than its `sides`.
     """
     planes = originals.planes
     if planes is None or not pictures:
@@ -113,11 +115,15 @@ def put(
             f"buckets.originals has room for {originals.sides}: raise it"
         )
     planes = _grow(planes, largest)
-    size = len(planes) // parts
+    size, rows = len(planes) // parts, [[] for _ in range(parts)]
     for place, picture in zip(places, pictures):
-        within = np.full(parts, size, np.int32)  # of each part; beyond its end: none of its places
-        within[place // size] = place % size
-        planes = write(planes, within, regions.as_planes(picture, *planes.shape[2:]))
+        rows[place // size].append((place % size, picture))
+    for at_once in itertools.zip_longest(*rows):  # one of each part
+        within = np.full(parts, size, np.int32)  # beyond a part's end: none of its places
+        shown = np.zeros((parts, *planes.shape[1:]), np.uint8)
+        for part, (place, picture) in ((n, one) for n, one in enumerate(at_once) if one):
+            within[part], shown[part] = place, regions.as_planes(picture, *planes.shape[2:])
+        planes = write(planes, within, where(shown))
     return dataclasses.replace(originals, planes=planes)
 
 

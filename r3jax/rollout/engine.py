@@ -37,7 +37,8 @@ class RolloutConfig:
 
     Groups come and go `exchange` at a time (None: all together). Rows that wait for crops are
     served when as much time is lost as if all rows had waited `patience` steps. On a mesh, heads
-    are split over `tensor` devices, and groups are dealt to the others.
+    are split over `tensor` devices (None: as in updates), and groups are dealt to the others; they
+    come and go when as many of each part are done.
     """
 
     questions: int = 16
@@ -45,11 +46,11 @@ class RolloutConfig:
     sampling: SamplingConfig = SamplingConfig()
     exchange: int | None = None
     patience: int = 64
-    tensor: int = 1
+    tensor: int | None = None
 
     def __post_init__(self):
         for name in ("questions", "episodes", "patience", "tensor"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.exchange is not None and (self.exchange < 1 or self.questions % self.exchange):
             raise ValueError(
@@ -163,10 +164,10 @@ def stream(
     if not at_once:
         return
     queue = seats.Queue(built)
+    policy = run.policy(params)  # first, while nothing else of the rollout takes memory
     sides = engine.buckets.originals
     seated = seats.Seats({}, crops.room(engine.way, config.questions, sides, run.room))
     state = run.start(max(one.prompt_tokens for one in at_once))
-    policy = run.policy(params)
     for one, groups in zip(at_once, seats.in_turn(range(config.questions), engine)):
         state = seats.admit(engine, policy, state, one, groups, seated, seed, step)
     while seated.taken:

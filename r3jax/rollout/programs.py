@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from r3jax.buckets import Buckets
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.kernels import region
 from r3jax.model import qwen
-from r3jax.patches import VisionBatch
 from r3jax.rollout import crops, decode, placing, sampling, state, stops
 
 
@@ -63,8 +62,8 @@ class Programs:
     grow: tuple[Callable, ...]
     widen: Mapping[int, Callable]
 
-    def place(self, images: VisionBatch) -> VisionBatch:
-        """Images, in rows of each part one after the other, where `encode` expects them."""
+    def place(self, images: Any) -> Any:
+        """Arrays of images, rows of each part one after the other, where programs expect them."""
         return images if self.dealt is None else jax.device_put(images, self.dealt)
 
 
@@ -154,7 +153,7 @@ def make_programs(
         written=make.program(state.written, places.whole),
         room=jax.jit(crops.empty, static_argnums=0, out_shardings=places.dealt),
         put=make.program(
-            make.by_part(crops.write, places.dealt, places.dealt, places.whole),
+            make.by_part(crops.write, places.dealt, places.dealt, places.dealt),
             places.dealt,
             donate_argnums=0,
         ),

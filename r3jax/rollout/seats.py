@@ -143,7 +143,9 @@ def admit(
         )
         state = done(run.admit(state, arrivals))
         pictures = [question.images[0] for question in built.questions]
-        seats.originals = crops.put(seats.originals, groups, pictures, run.put, run.parts)
+        seats.originals = crops.put(
+            seats.originals, groups, pictures, run.put, run.parts, run.place
+        )
     table = np.asarray(features) if engine.keep_features else None
     seats.taken.update(zip(groups, _seats(engine, built, table)))
     return state

@@ -57,8 +57,7 @@ class Learner:
 
     def init(self, params: dict) -> TrainState:
         """The state before the first step, where steps expect it."""
-        if self.mesh is not None:
-            params = jax.device_put(params, self.places.params)
+        params = jax.device_put(params, self.places.params)
         return self._init(params)._replace(params=params)
 
     def shape_of_init(self, params: dict) -> TrainState:

@@ -30,7 +30,7 @@ def of_rgrpo(config: RgrpoRunConfig, model: ModelConfig, eng: Rollout) -> Step:
         "start": 1,
         "grow": len(eng.programs.grow),
         **dict.fromkeys(("keys", "encode-images", "prefill", "admit", "written"), batches),
-        "put-image": rollout.questions,
+        "put-image": rollout.questions // eng.programs.parts,
         **dict.fromkeys(("recent", "cut-looks", "encode-looks", "append"), served),
         "decode": math.ceil(sampled / BURST),
         "reference": parts,
@@ -40,7 +40,8 @@ def of_rgrpo(config: RgrpoRunConfig, model: ModelConfig, eng: Rollout) -> Step:
     flops = config.updates * _update_flops(
         model, rollout.questions, rollout.episodes, prompt, suffix, episodes * sampled
     )
-    supposed = f"episodes of {suffix} tokens, {looks} looks of {buckets.look_tokens} among them"
+    many = "1 look" if looks == 1 else f"{looks} looks"
+    supposed = f"episodes of {suffix} tokens with {many} of {buckets.look_tokens}, no refill"
     return Step(runs, episodes * sampled, flops, f"prompts of {prompt} tokens, {supposed}")
 
 
@@ -62,8 +63,8 @@ def _update_runs(parts: int, updates: int) -> dict[str, int]:
 def _update_flops(
     model: ModelConfig, groups: int, episodes: int, prompt: int, suffix: int, trained: int
 ) -> int:
-    """What an update of groups with so many tokens computes in the decoder and the head."""
+    """What an update of groups with so many tokens computes in the decoder and the head, but for
+    attention: the programs' FLOPs are without it, too."""
     tokens = groups * (prompt + episodes * suffix)
-    seen = counts.causal_pairs(prompt) + episodes * counts.causal_pairs(suffix, before=prompt)
-    decoder = counts.decoder_flops(model.text, tokens, groups * seen)
+    decoder = counts.decoder_flops(model.text, tokens, pairs=0)
     return counts.update_flops(decoder + counts.head_flops(model.text, trained))

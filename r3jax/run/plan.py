@@ -5,6 +5,7 @@ config -> shapes of its state -> its programs -> the slice's compiler -> memory,
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,12 @@ PLATFORM = "tpu"
 TURNS = {"decode": (1, BURST)}
 """How often loops turn whose turns are not known: of decoding, one burst."""
 
+WITH_STATE = {
+    "start", "grow", "widen", "admit", "decode", "recent", "settle", "written", "append",
+}  # fmt: skip
+
+DOUBLINGS = 7  # of a batch that is suggested
+
 Tell = Callable[[Program], None]
 
 
@@ -42,9 +49,7 @@ def plan(config: Mapping, name: str, tell: Tell) -> Plan:
 
     Raises: ValueError for a kind of run that has no plan, or a topology that is not known.
     """
-    kind, record = train.read(config)
-    if kind not in PLANNED:
-        raise ValueError(f"config.kind: plans are for {' and '.join(PLANNED)}, found {kind!r}")
+    kind, record = _read(config)
     where = chips.slice_of(name)
     mesh = mesh_lib.make_mesh(record.mesh, topology.devices(where))
     takers: list[Compiler] = []
@@ -55,7 +60,7 @@ def plan(config: Mapping, name: str, tell: Tell) -> Plan:
 
 def layouts(config: Mapping, name: str) -> list[str]:
     """How every argument of every program of a run lies on its mesh; nothing is compiled."""
-    kind, record = train.read(config)
+    kind, record = _read(config)
     mesh = mesh_lib.make_mesh(record.mesh, topology.devices(chips.slice_of(name)))
     takers: list[Recorder] = []
     PLANNED[kind](record, mesh, _kept(takers, Recorder))
@@ -73,28 +78,40 @@ def _kept(takers: list, make: Callable) -> Callable:
 
 
 def suggest(config: Mapping, name: str, tell: Tell) -> tuple[str, dict[int, float]]:
-    """Doubles the batch of a config as long as it fits, or halves it until it does.
+    """Doubles what a step computes on together, from a row a chip on, while it fits.
 
-    Returns the field's name, and for each size tried the share of memory that is left.
+    Returns the field's name, and for each size tried the share of memory that is left. Buckets of a
+    rollout's images grow along.
     """
-    kind, record = train.read(config)
+    kind, record = _read(config)
     field = "rollout.questions" if kind == "rgrpo" else "batch_size"
-    size = record.rollout.questions if kind == "rgrpo" else record.batch_size
-    smallest = record.micro_batch or 1
-    fits: dict[int, float] = {}
-
-    def leaves_something(size: int) -> bool:
-        changed = experiment.override(config, [f"{experiment.PREFIX}{field}={size}"])
-        fits[size] = plan(changed, name, tell).headroom
-        return fits[size] >= 0
-
-    if leaves_something(size):
-        while leaves_something(size * 2):
-            size *= 2
-    else:
-        while size % 2 == 0 and size // 2 >= smallest and not leaves_something(size // 2):
-            size //= 2
+    mesh = mesh_lib.make_mesh(record.mesh, topology.devices(chips.slice_of(name)))
+    rows, fits = mesh_lib.shards(mesh), {}
+    for doubled in range(DOUBLINGS):
+        size = rows << doubled
+        changes = {field: size, "micro_batch": 0}
+        if kind == "rgrpo":
+            before = record.rollout.questions
+            changes["buckets.images"] = tuple(
+                dataclasses.asdict(bucket) | {"rows": max(1, bucket.rows * size // before)}
+                for bucket in record.buckets.images
+            )
+        flags = [f"{experiment.PREFIX}{key}={value}" for key, value in changes.items()]
+        fits[size] = plan(experiment.override(config, flags), name, tell).headroom
+        if fits[size] < 0:
+            break
     return field, fits
+
+
+def _read(config: Mapping) -> tuple[str, Any]:
+    kind, record = train.read(config)
+    if kind not in PLANNED:
+        raise ValueError(f"config.kind: plans are for {' and '.join(PLANNED)}, found {kind!r}")
+    if kind == "rgrpo" and record.buckets.originals is None:
+        raise ValueError(
+            "buckets.originals: a plan reads no images, so give the height and width of the largest"
+        )
+    return kind, record
 
 
 def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
@@ -102,6 +119,7 @@ def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
     model = _model(config, described)
     params = qwen.abstract_params(described)
     policy = rgrpo.make_policy(config, model, params, _allowed(described), mesh)
+    warm.check_rows(config.together, policy.learner.rows, "what is computed together")
     state = policy.learner.shape_of_init(params)
     if policy.freeze is not None:
         frozen = programs.laid(jax.eval_shape(policy.freeze, state.params), state.params)
@@ -114,12 +132,13 @@ def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
     def take(name: str, function: Callable, *args):
         made = rollout.take(name, function, *args)
         held[name.split()[0]] = made  # of states that grow, the last is the largest
-        if name == "reshard":  # runs before there is a rollout
-            rollout.beside((state, policy.reference))
         return made
 
     warm.rollout_programs(eng, state.params, take)
-    rollout.beside((state, policy.reference, held["reshard"], held.get("grow", held["start"])))
+    lasting = state, policy.reference, held["reshard"], held["room"]
+    rollout.beside((*lasting, held.get("grow", held["start"])))
+    rollout.beside(lasting, WITH_STATE)  # one state at a time, which they are given or make
+    rollout.beside((state, policy.reference), {"reshard"})  # before there is anything else
     update = taker(mesh)
     rgrpo.update_programs(config, eng, policy, state, update.take)
     update.beside((state, policy.reference))
@@ -130,6 +149,7 @@ def _sft(config: sft.SftConfig, mesh: Mesh, taker: Callable) -> Step:
     described = pretrained.describe(config.model)
     params = qwen.abstract_params(described)
     learner = sft.make_learner(config, _model(config, described), params, mesh)
+    warm.check_rows(config.together, learner.rows, "what is computed together")
     state = learner.shape_of_init(params)
     compiler = taker(mesh)
     given = learner, [config.buckets], state, _allowed(described)

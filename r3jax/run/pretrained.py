@@ -17,7 +17,7 @@ from r3jax.model.layers import Remat
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """Weights (a tree on the default device), tokenizer and chat format of `directory`."""
+    """Weights, tokenizer and chat format of `directory`."""
 
     directory: Path
     config: ModelConfig
@@ -37,8 +37,11 @@ class Pretrained:
         return qwen.Qwen25VL(self.config, dtype, remat, backend)
 
 
-def load(directory: str | Path, form: chat.ChatFormat | None = None) -> Pretrained:
-    """Reads a model directory with float32 weights.
+def load(
+    directory: str | Path, form: chat.ChatFormat | None = None, on_host: bool = False
+) -> Pretrained:
+    """Reads a model directory with float32 weights: a tree on the default device, or NumPy arrays
+    `on_host`, for those who place them on a mesh.
 
     `form` replaces the directory's own chat format (r3jax.json); where there is neither, the
     default one of Qwen2.5-VL is used.
@@ -50,7 +53,7 @@ def load(directory: str | Path, form: chat.ChatFormat | None = None) -> Pretrain
     return Pretrained(
         directory,
         model.config,
-        jax.tree.map(jnp.asarray, model.params),
+        model.params if on_host else jax.tree.map(jnp.asarray, model.params),
         Tokenizer.from_dir(directory),
         form or chat.ChatFormat(),
     )

@@ -116,7 +116,7 @@ def run(
 
     `profile` is how many steps to time (`run/profiler.py`).
     """
-    start = pretrained.load(config.model)
+    start = pretrained.load(config.model, on_host=True)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)
@@ -145,6 +145,8 @@ def run(
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
+        if told := mesh_lib.unused(mesh):
+            run.progress.note(told)
         watch = remember(config.alarms, run.workdir)
         if not run.is_done:
             every_program(config, eng, policy, state, warm.compile_for)

@@ -81,7 +81,7 @@ def run(
 
     `profile` is how many steps to time (`run/profiler.py`).
     """
-    start = pretrained.load(config.model)
+    start = pretrained.load(config.model, on_host=True)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
@@ -99,6 +99,8 @@ def run(
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
+        if told := mesh_lib.unused(mesh):
+            run.progress.note(told)
         if not run.is_done:
             shapes = _shapes(config, start, rows, plan, learner.rows)
             every_program(config, learner, shapes, state, allowed, warm.compile_for)

@@ -33,6 +33,7 @@ MAY_CHANGE = {
     "print_buckets",
     "remat",
     "scene_buckets",
+    "tensor",
     "tensorboard",
 }
 """Fields that a resumed run may have otherwise, at any depth; `steps` may grow, too.

@@ -146,12 +146,14 @@ def rollout_programs(eng: Rollout, params, take: Take) -> None:
         take(f"encode-looks {bucket}", run.encode, policy, no_images(bucket, run.parts, run.dealt))
         for bucket in shapes.crops
     ]
+    shown = [
+        take(f"encode-images {bucket}", run.encode, policy, no_images(bucket, run.parts, run.dealt))
+        for bucket in shapes.images
+    ]
     widths = sorted(shapes.prompt_tokens)
     for place, tokens in enumerate(widths):
         prompt = batches.empty_prompts(arriving, tokens)
-        for bucket in shapes.images:
-            images = no_images(bucket, run.parts, run.dealt)
-            features = take(f"encode-images {bucket}", run.encode, policy, images)
+        for bucket, features in zip(shapes.images, shown, strict=True):
             prefix = take(f"prefill {tokens}, {bucket}", run.prefill, policy, prompt, features)
         arrivals = Arrivals(numbers, prefix, numbers, numbers, keys)
         states = [take(f"start {tokens}", run.start, tokens)]
@@ -165,20 +167,17 @@ def rollout_programs(eng: Rollout, params, take: Take) -> None:
 
 def _cutting_programs(eng: Rollout, take: Take) -> None:
     """Takes what cuts looks, where the device does."""
-    run, shape = (
-        eng.programs,
-        crops.planes_shape(eng.way, eng.config.questions, eng.buckets.originals),
-    )
+    run, places = eng.programs, eng.config.questions
+    shape = crops.planes_shape(eng.way, places, eng.buckets.originals)
     if shape is None:
         return
     planes = take("room", run.room, shape)
-    picture = np.zeros(shape[1:], np.uint8)
-    take("put-image", run.put, planes, np.zeros(run.parts, np.int32), picture)
+    where, picture = np.zeros(run.parts, np.int32), (run.parts, *shape[1:])
+    shown = jax.ShapeDtypeStruct(picture, np.uint8, sharding=run.dealt)
+    take("put-image", run.put, planes, where, shown)
     for bucket in eng.buckets.crops:
-        empty, backend = (
-            regions.empty_regions(_of_parts(bucket, run.parts)),
-            region.Backend(eng.way),
-        )
+        empty = regions.empty_regions(_of_parts(bucket, run.parts))
+        backend = region.Backend(eng.way)
         take(f"cut-looks {bucket}", run.cut, planes, empty, bucket.slots, backend)
 
 

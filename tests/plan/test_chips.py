@@ -27,12 +27,14 @@ def test_a_topology_that_is_none_is_refused(name, message):
 
 
 def test_rings_go_along_every_axis_that_a_group_reaches_and_both_ways_where_they_close():
-    where = chips.slice_of("v5p:4x4x2")
-    link = where.chip.link
+    cube, half = chips.slice_of("v5p:4x4x8"), chips.slice_of("v5p:4x4x2")
+    link = cube.chip.link
     row = [(x, 0, 0) for x in range(4)]
-    assert where.bandwidth(row) == 2 * link  # the ring closes over a whole axis
-    assert where.bandwidth(row[:2]) == link
-    assert where.bandwidth([(0, 0, z) for z in range(2)]) == link
+    assert cube.bandwidth(row) == 2 * link  # the ring closes over a whole axis
+    assert cube.bandwidth(row[:2]) == link
+    assert half.bandwidth(row) == link  # of three axes none closes unless all do
     everything = [(x, y, z) for x in range(4) for y in range(4) for z in range(2)]
-    assert where.bandwidth(everything) == 5 * link
-    assert where.bandwidth([(1, 1, 1)]) == link
+    assert half.bandwidth(everything) == 3 * link
+    assert cube.bandwidth([(1, 1, 1)]) == link
+    wide = chips.slice_of("v5e:4x16")
+    assert wide.rings([(x, y) for x in range(4) for y in range(16)]) == [(4, False), (16, True)]

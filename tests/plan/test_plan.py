@@ -155,7 +155,9 @@ def test_what_does_not_fit_is_named_with_how_much_is_missing():
     compiled = programs.Program("decode 8+8", programs.Memory(gib, 0, gib, gib), nothing, 1.0)
     refused = programs.Program("update 8+8", programs.Memory(0, 0, 18 * gib), None, 1.0)
     step = times.Step({"decode": 4, "update": 1}, 100, 1.0, "nothing much")
-    told = "\n".join(report.lines(report.Plan(where, (), (compiled, refused), step, 10)))
+    found = report.Plan(where, (), (compiled, refused), step, 10)
+    told = "\n".join(report.lines(found))
+    assert report.as_json(found)["step"] is None
     assert "does not fit: update 8+8 by 2.25 GiB" in told and "no step is predicted" in told
     assert report.suggestion({8: -0.1, 4: 0.2}, "batch_size").startswith("batch_size=4 is the larg")
     assert "no batch_size fits: 4 needs 30%" in report.suggestion({8: -1, 4: -0.3}, "batch_size")
@@ -165,14 +167,15 @@ def test_what_does_not_fit_is_named_with_how_much_is_missing():
     "message, gib",
     [
         ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Used 20.50G of 15.75G hbm.", 20.5),
-        ("the total memory required for HLO temporaries (29.19G) exceeds available HBM", 29.19),
+        ("the total memory required for HLO temporaries (29.00G) exceeds available HBM", 31.0),
+        ("Aborting compilation early. Requires 3.00T, has 90.96G available", 3072.0),
     ],
 )
 def test_what_the_compiler_says_of_memory_is_understood(message, gib):
-    needs = programs._refused(jax.errors.JaxRuntimeError(message))
-    assert needs.peak == pytest.approx(gib * chips.GIB)
+    needs = programs._refused(jax.errors.JaxRuntimeError(message), given=2 * chips.GIB)
+    assert needs.arguments == 2 * chips.GIB and needs.peak == pytest.approx(gib * chips.GIB)
     with pytest.raises(jax.errors.JaxRuntimeError, match="another"):
-        programs._refused(jax.errors.JaxRuntimeError("another error"))
+        programs._refused(jax.errors.JaxRuntimeError("another error"), given=0)
 
 
 def test_a_run_without_a_plan_is_refused():

@@ -1,10 +1,16 @@
 """Runs on a mesh of devices: the numbers of one device, and nothing compiled on the way."""
 
+import dataclasses
+
+import jax
+import numpy as np
 import pytest
 
 from r3jax import config as config_lib
 from r3jax import metrics
+from r3jax.checkpoint import hf
 from r3jax.run import rgrpo, sft
+from r3jax.update import losses
 from tests.run import loops, models
 
 MESH = {"data": 2, "fsdp": 2, "tensor": 2}
@@ -51,6 +57,25 @@ def test_a_run_on_a_mesh_has_the_numbers_of_one_device(kind, make, data, tmp_pat
             assert ours[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
     compiles = [line["compiles"] for line in metrics.read(tmp_path / "mesh" / metrics.TIMINGS)]
     assert compiles == compiles[:1] * 3
+
+
+@pytest.mark.slow
+def test_bfloat16_is_what_a_run_computes_in_and_not_what_it_learns_in(data, tmp_path):
+    config = dataclasses.replace(
+        rgrpo_config(data),
+        dtype="bfloat16",
+        updates=2,
+        micro_batch=2,
+        loss=losses.RgrpoConfig(kl_coefficient=0.01),
+    )
+    export = rgrpo.run(config, tmp_path)
+    saved = hf.load_hf(export).params
+    assert {leaf.dtype for leaf in jax.tree.leaves(saved)} == {np.dtype(np.float32)}
+    lines = metrics.read(tmp_path / metrics.METRICS)
+    assert len(lines) == 3 and all(0 < line["sampler_gap"] < 0.5 for line in lines)
+    timings = metrics.read(tmp_path / metrics.TIMINGS)
+    assert [line["compiles"] for line in timings] == [timings[0]["compiles"]] * 3
+    assert all(0 < line["goodput"] < 1 for line in timings)
 
 
 def test_a_step_that_cannot_be_dealt_to_the_mesh_is_refused(data, tmp_path):
