@@ -123,6 +123,7 @@ def run(
     mesh = mesh_lib.mesh_of(config.mesh)
     policy = make_policy(config, model, start.params, jnp.asarray(allowed), mesh)
     state = policy.learner.init(start.params)
+    start = dataclasses.replace(start, params={})  # so that nobody keeps what it began with
     if policy.freeze is not None:
         policy = dataclasses.replace(policy, reference=policy.freeze(state.params))
     rows = sources.read_rl(config.data)

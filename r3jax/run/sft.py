@@ -95,6 +95,7 @@ def run(
     held_out_loss = functools.partial(_loss, model, forward_of(config))
     loss_fn = jax.jit(mesh_lib.on(mesh, held_out_loss))
     state = learner.init(start.params)
+    start = dataclasses.replace(start, params={})  # so that nobody keeps what it began with
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
