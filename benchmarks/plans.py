@@ -45,7 +45,7 @@ def main() -> None:
         )
         if done.returncode:
             sys.exit(f"{name}: no plan, the command ended with {done.returncode}")
-        shown = f"    python {' '.join(command(name))}"
+        shown = f"`python {' '.join(command(name))}`:"
         page.write_section(PAGE, name.replace(":", ", "), f"{shown}\n\n{done.stdout}")
         print(f"{name}: written to {PAGE.relative_to(ROOT)}", flush=True)
 
