@@ -22,13 +22,15 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Returns the flags, and what else there is: overrides of the config."""
     parser = argparse.ArgumentParser(
         description="Compile a run for TPU chips that are not there.",
-        epilog="Every field can be overridden: --config.rollout.questions=64",
+        epilog="Every field can be overridden: --config.rollout.episodes=8",
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, help="experiment file, or FILE:PRESET")
     parser.add_argument("--topology", required=True, help="chips, such as v5e:4x8 or v5p:2x2x4")
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--suggest", action="store_true", help="find the largest batch that fits")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    told.add_argument("--suggest", action="store_true", help="find the largest batch that fits")
+    told.add_argument("--layouts", action="store_true", help="how every argument lies on the chips")
     return parser.parse_known_args(argv)
 
 
@@ -42,6 +44,9 @@ def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     if args.suggest:
         name, fits = plan.suggest(config, args.topology, tell)
         print(plan.suggestion(fits, name))
+        return
+    if args.layouts:
+        print("\n".join(plan.layouts(config, args.topology)))
         return
     made = plan.plan(config, args.topology, tell)
     print("\n".join(plan.lines(made)))

@@ -6,7 +6,7 @@ logits, and the first sampled token is predicted like any other.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from r3jax.patches import VisionBatch
 from r3jax.records import Episode, Prompt, Source
 
 NO_FEATURE = -1
+Rows = TypeVar("Rows", bound=tuple)  # a named tuple of arrays whose first axis are rows
 
 
 class PromptBatch(NamedTuple):
@@ -115,7 +116,12 @@ def pack_parts(
 ) -> tuple[VisionBatch, list[list[np.ndarray]]]:
     """As `pack_rows`, joined: each part has rows of its own, and indices that count from them."""
     packed, index = zip(*pack_rows(parts, choices, what))
-    return VisionBatch(*(np.concatenate(rows) for rows in zip(*packed))), list(index)
+    return join_rows(packed), list(index)
+
+
+def join_rows(packed: Sequence[Rows]) -> Rows:
+    """Batches of equal shapes as one, the rows of each after those of the one before."""
+    return type(packed[0])(*(np.concatenate(arrays) for arrays in zip(*packed)))
 
 
 def choose_images(
@@ -135,7 +141,7 @@ def choose_images(
     most = max(windows, key=sum)
     raise ValueError(
         f"{what}: {len(most)} images of {sum(most)} windows with up to {max(slots)} patches fit no "
-        f"bucket of {[str(bucket) for bucket in choices]}: add a larger image bucket, or lower the "
+        f"bucket of {list(map(str, choices))}: add a larger image bucket, or lower the "
         "pixel bounds"
     )
 

@@ -109,13 +109,13 @@ def for_rollouts(mesh: Mesh | None, tensor: int | None = None) -> Mesh | None:
     """
     if mesh is None and tensor in (None, 1):
         return None
+    size = 1 if mesh is None else mesh.size
     tensor = tensor or mesh.shape["tensor"]
-    devices = (make_mesh(MeshConfig()) if mesh is None else mesh).devices
-    if devices.size % tensor:
+    if size % tensor:
         raise ValueError(
-            f"rollout.tensor is {tensor}, but the mesh has {devices.size} devices: choose a divisor"
+            f"rollout.tensor is {tensor}, but the mesh has {size} devices: choose a divisor"
         )
-    return Mesh(devices.reshape(-1, 1, tensor), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return make_mesh(MeshConfig(data=-1, tensor=tensor), mesh.devices.ravel())
 
 
 def shards(mesh: Mesh, axes: Sequence[str] = BATCH) -> int:
@@ -151,6 +151,13 @@ def shardings(axes, shapes, mesh: Mesh, rules: Rules):
     return jax.tree.map(lambda x, names: sharding(tuple(names), x.shape, mesh, rules), shapes, axes)
 
 
+def lying(shapes, places):
+    """Shapes of a tree of arrays, or of shapes, which lie as an equal tree of shardings says."""
+    return jax.tree.map(
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, places
+    )
+
+
 def scoring(vocabulary: int) -> Rules:
     """The rules by which logits are made on the mesh that a function is `on`: those of decoding,
     head and all, where it does not divide the vocabulary."""
@@ -175,8 +182,8 @@ def on(mesh: Mesh | None, function: Callable) -> Callable:
 def constrain(array: Array, *axes: str | None, rules: Rules = DECODE) -> Array:
     """Within a jitted function: the array, split as its axes' names say on the mesh it is `on`.
 
-    What is computed is split as for decoding in the update too: fsdp deals groups there. Without a
-    mesh the array is left alone.
+    What is computed is split as for decoding in the update too, but for logits: fsdp deals groups
+    there. Without a mesh the array is left alone.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:

@@ -54,7 +54,7 @@ def pack_parts(
     bucket = batches.choose_images(grids, choices, what)
     packed, index = zip(*(_fill(*part, bucket) for part in zip(distinct, grids)))
     numbers = [[found[region] for region in part] for part, found in zip(parts, index)]
-    return RegionBatch(*(np.concatenate(rows) for rows in zip(*packed))), bucket, numbers
+    return batches.join_rows(packed), bucket, numbers
 
 
 def _fill(

@@ -40,6 +40,13 @@ def test_an_axis_that_cannot_be_divided_stays_whole():
     assert found.attempted and not found.failed
 
 
+def test_logits_are_made_by_parts_of_the_vocabulary_where_the_mesh_divides_it():
+    made = mesh.make_mesh(mesh.MeshConfig(2, 2, 2), jax.devices())
+    with jax.sharding.use_abstract_mesh(made.abstract_mesh):
+        assert mesh.scoring(512) is mesh.SCORE and mesh.scoring(510) is mesh.DECODE
+    assert mesh.scoring(510) is mesh.SCORE  # without a mesh nothing is split
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_hardly_anything_of_a_released_model_is_kept_twice(size):
     made = mesh.make_mesh(mesh.MeshConfig(1, 4, 2), jax.devices())

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from r3jax import compiles
 from r3jax.plan import programs
 
 
@@ -26,7 +27,7 @@ class Recorder:
         args = programs.placed(self._mesh, args)
         self.lines.append(name)
         self.lines += dict.fromkeys(_lines(args))
-        return programs.made(programs.lower(self._mesh, function, args))
+        return compiles.returned(programs.lower(self._mesh, function, args))
 
     def beside(self, resident: Any, kinds: Container[str] | None = None) -> None:
         """Nothing is counted."""

@@ -10,15 +10,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from r3jax import compiles
 from r3jax.plan import costs
 from r3jax.plan.chips import GIB
 from r3jax.plan.costs import Costs
 
+# What the compiler says of a program that does not fit, and whether arguments are in its figure.
 _TOO_LARGE = (
-    re.compile(r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm"),
-    re.compile(r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds available HBM"),
-    re.compile(r"Requires ([\d.]+)([KMGT]), has [\d.]+[KMGT] available"),
-    re.compile(r"Hbm usage: ([\d.]+)([KMGT])"),
+    (re.compile(r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm"), True),
+    (re.compile(r"HLO temporaries \(([\d.]+)([KMGT])\) exceeds available HBM"), False),
+    (re.compile(r"Requires ([\d.]+)([KMGT]), has [\d.]+[KMGT] available"), True),
+    (re.compile(r"Hbm usage: ([\d.]+)([KMGT])"), True),
 )
 _UNITS = {"K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 
@@ -93,7 +95,7 @@ class Compiler:
         self.programs.append(program)
         self._given.append(given)
         self._tell(program)
-        return made(lowered)
+        return compiles.returned(lowered)
 
     def beside(self, resident: Any, kinds: Container[str] | None = None) -> None:
         """Counts arrays that lie in memory while programs run, of those `kinds` (None: of all), but
@@ -135,23 +137,6 @@ def lower(mesh: Mesh, function: Callable, args: Sequence) -> jax.stages.Lowered:
         return function.lower(*args)
 
 
-def made(lowered: jax.stages.Lowered) -> Any:
-    """The shapes of what a program returns, and where they lie."""
-    return jax.tree.map(
-        lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=out.sharding),
-        lowered.out_info,
-    )
-
-
-def laid(shapes: Any, like: Any) -> Any:
-    """Shapes of arrays that lie where those of an equal tree do."""
-    return jax.tree.map(
-        lambda x, other: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=other.sharding),
-        shapes,
-        like,
-    )
-
-
 def bytes_on_chip(leaf: jax.ShapeDtypeStruct) -> int:
     """What a chip has of an array."""
     shape = leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
@@ -170,9 +155,8 @@ def _memory(compiled: jax.stages.Compiled) -> Memory:
 def _refused(error: jax.errors.JaxRuntimeError, given: float) -> Memory:
     """What a program needs that the compiler refused, whose arguments are `given` bytes; other
     errors are raised again."""
-    for number, form in enumerate(_TOO_LARGE):
+    for form, has_arguments in _TOO_LARGE:
         if found := form.search(str(error)):
             used = float(found[1]) * _UNITS[found[2]]
-            temporaries = used if number == 1 else max(used - given, 0.0)
-            return Memory(given, 0.0, temporaries)
+            return Memory(given, 0.0, max(used - given, 0.0) if has_arguments else used)
     raise error

@@ -1,15 +1,12 @@
 """A plan as a table for people, and as an object for programs."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-
-from r3jax.plan import times
-from r3jax.plan.chips import GIB, Slice
+from r3jax.plan.chips import GIB
+from r3jax.plan.predictions import Plan, summary
 from r3jax.plan.programs import Program
-from r3jax.plan.times import Step, Times
+from r3jax.view import columns
 
 SHORT = {
     "all-gather": "gather",
@@ -19,56 +16,6 @@ SHORT = {
     "collective-permute": "permute",
 }
 NO_TIME = 5e-4  # seconds; programs that take less are not worth a line
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a run of so many `steps` needs on a slice, whose devices are `members`."""
-
-    where: Slice
-    members: Sequence[jax.Device]
-    programs: Sequence[Program]
-    step: Step
-    steps: int
-
-    @property
-    def headroom(self) -> float:
-        """The share of a chip's memory that the largest program leaves; below 0: none fits it."""
-        return 1 - max(one.needs.peak for one in self.programs) / self.where.chip.hbm
-
-    def times(self, program: Program) -> Times | None:
-        """Those of one run of a program; None where the compiler refused it."""
-        if program.costs is None:
-            return None
-        return times.times(program.costs, self.where, self.members)
-
-    def of_step(self) -> dict[str, Times]:
-        """The times of a step at its longest, by kind of program."""
-        return times.of_step(self.programs, self.step.runs, self.where, self.members)
-
-
-def summary(plan: Plan) -> dict[str, float]:
-    """Predictions of a step and of the run: times in seconds, shares of 1."""
-    parts = plan.of_step()
-    update = sum(one.total for kind, one in parts.items() if kind in times.UPDATE)
-    total = sum(one.total for one in parts.values())
-    learning = sum(one.total for kind, one in parts.items() if kind in times.LEARNING)
-    return {
-        "step_s": total,
-        "rollout_s": total - update,
-        "update_s": update,
-        "tokens_per_s": plan.step.tokens / total if total else 0.0,
-        "update_mfu": _share(
-            plan.step.update_flops, learning * plan.where.chips * plan.where.chip.flops
-        ),
-        "collective_share": _share(sum(one.collective for one in parts.values()), total),
-        "chip_hours": total * plan.steps * plan.where.chips / 3600,
-        "headroom": plan.headroom,
-    }
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -111,7 +58,7 @@ def lines(plan: Plan) -> list[str]:
     )
     rows = [_row(plan, one) for one in plan.programs if _is_worth(plan, one)]
     hidden = len(plan.programs) - len(rows)
-    table = _table(head, rows)
+    table = columns.aligned([head, *rows])
     told = [
         f"**{plan.where.topology}**, {plan.where.chips} chips of {limit / GIB:.2f} GiB; per chip:"
     ]
@@ -159,19 +106,6 @@ def _verdict(plan: Plan) -> list[str]:
         f"{made['collective_share']:.0%} of the time waiting for other chips",
         f"- {plan.steps} steps, predicted: {made['chip_hours']:,.0f} chip-hours",
     ]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths))
-        )
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
-    return [line(head), f"|{rule}|", *map(line, rows)]
 
 
 def suggestion(fits: Mapping[int, float], name: str) -> str:

@@ -174,7 +174,7 @@ def _cut_on_host(
             where = dict(zip(part, found))
             shown.append(batch)
             index.append([where[name] for name in names])
-    return VisionBatch(*(np.concatenate(rows) for rows in zip(*shown))), index
+    return batches.join_rows(shown), index
 
 
 def _shown(place: int, look: Look) -> Hashable:

@@ -50,8 +50,9 @@ class RolloutConfig:
 
     def __post_init__(self):
         for name in ("questions", "episodes", "patience", "tensor"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}")
         if self.exchange is not None and (self.exchange < 1 or self.questions % self.exchange):
             raise ValueError(
                 f"exchange must divide questions, {self.questions}, found {self.exchange}"

@@ -42,6 +42,7 @@ class Programs:
 
     slots: tuple[int, ...]
     spare: int
+    groups: int
     parts: int
     dealt: NamedSharding | None
 
@@ -61,6 +62,10 @@ class Programs:
     cut: Callable
     grow: tuple[Callable, ...]
     widen: Mapping[int, Callable]
+
+    def part_of(self, group: int) -> tuple[int, int]:
+        """The part that a group belongs to, and its number within that part."""
+        return divmod(group, self.groups // self.parts)
 
     def place(self, images: Any) -> Any:
         """Arrays of images, rows of each part one after the other, where programs expect them."""
@@ -119,53 +124,63 @@ def make_programs(
     filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
     spare = max(buckets.look_tokens, decode.BURST)
     slots = tuple(length + spare for length in filled)
-    constants = {
-        "allowed": jnp.asarray(rules.allowed),
-        "stop_table": jnp.asarray(rules.next_state),
-        "end_tokens": jnp.asarray(rules.end_tokens),
-    }
-
     places, parts = placing.Places(), 1
     if mesh is not None:
         parts = mesh_lib.shards(mesh)
         _check_dealt(groups, arriving or groups, parts)
         places = placing.on(model.config, groups, arriving or groups, mesh)
-    run = functools.partial(decode.decode, model, sampling_config, filled[-1], parts, spare=spare)
     make = _Maker(mesh, places)
+    sample = _sampler(model, rules, sampling_config, filled[-1], parts, spare)
     shape = groups, episodes, slots[0]
     return Programs(
         slots=slots,
         spare=spare,
+        groups=groups,
         parts=parts,
         dealt=places.dealt,
         policy=jax.jit(functools.partial(qwen.make_policy, model), out_shardings=places.policy),
         encode=make.program(functools.partial(_encode, model, parts), places.dealt),
         prefill=make.program(functools.partial(_prefill, model), places.prefix),
         keys=make.program(functools.partial(sampling.row_keys, episodes=episodes), places.whole),
-        start=make.program(
-            functools.partial(_start, model, *shape), places.state, static_argnums=0
-        ),
+        start=make.to_state(functools.partial(_start, model, *shape), static_argnums=0),
         admit=make.update(make.by_part(state.admit, places.state, places.arrivals)),
-        decode=make.update(functools.partial(run, **constants), given=1),
+        decode=make.update(sample, given=1),
         recent=make.program(state.recent, places.whole),
         append=make.update(functools.partial(state.append, model), given=1),
         settle=make.update(state.settle),
         written=make.program(state.written, places.whole),
         room=jax.jit(crops.empty, static_argnums=0, out_shardings=places.dealt),
         put=make.program(
-            make.by_part(crops.write, places.dealt, places.dealt, places.dealt),
-            places.dealt,
-            donate_argnums=0,
+            make.by_part(crops.write, *[places.dealt] * 3), places.dealt, donate_argnums=0
         ),
         cut=make.program(region.cut_regions, places.dealt, static_argnums=(2, 3)),
-        grow=tuple(
-            make.program(functools.partial(state.grow, larger), places.state)
-            for larger in slots[1:]
-        ),
+        grow=tuple(make.to_state(functools.partial(state.grow, larger)) for larger in slots[1:]),
         widen={
-            tokens: make.program(functools.partial(state.widen, tokens), places.state)
+            tokens: make.to_state(functools.partial(state.widen, tokens))
             for tokens in buckets.prompt_tokens
         },
+    )
+
+
+def _sampler(
+    model: qwen.Qwen25VL,
+    rules: TokenRules,
+    sampling_config: sampling.SamplingConfig,
+    budget: int,
+    parts: int,
+    spare: int,
+) -> Callable:
+    """`decode.decode`, but for a policy, a state and until when."""
+    return functools.partial(
+        decode.decode,
+        model,
+        sampling_config,
+        budget,
+        parts,
+        allowed=jnp.asarray(rules.allowed),
+        stop_table=jnp.asarray(rules.next_state),
+        end_tokens=jnp.asarray(rules.end_tokens),
+        spare=spare,
     )
 
 
@@ -196,9 +211,13 @@ class _Maker(NamedTuple):
         specs = jax.tree.map(lambda where: where.spec, (result, *more))
         return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0])
 
+    def to_state(self, function: Callable, **options) -> Callable:
+        """What it returns is a state."""
+        return self.program(function, self.places.state, **options)
+
     def update(self, function: Callable, given: int = 0) -> Callable:
         """From a state, the argument `given`, to a state: the memory of the one is the other's."""
-        return self.program(function, self.places.state, donate_argnums=given)
+        return self.to_state(function, donate_argnums=given)
 
 
 def _encode(model: qwen.Qwen25VL, parts: int, policy: qwen.Policy, images):

@@ -121,7 +121,6 @@ def admit(
     """Encodes and prefills questions and gives them these groups, as many or more of them: each
     one of the part that the question is dealt to."""
     run, config = engine.programs, engine.config
-    part = config.questions // run.parts
     width = state.prefix.mask.shape[1]
     if built.prompt_tokens > width:
         state, width = run.widen[built.prompt_tokens](state), built.prompt_tokens
@@ -131,11 +130,12 @@ def admit(
     shown = [*built.shown, *built.shown[:1] * missing]
     batch = batches.pad_prompts(prompts, shown, width, image_id)
     numbers = np.array([*built.numbers, *built.numbers[:1] * missing], np.int32)
-    places = [group % part for group in groups[: len(built.prompts)]]
+    places = [run.part_of(group)[1] for group in groups[: len(built.prompts)]]
+    nowhere = [run.groups] * missing
     with span(Phase.PREFILL) as done:
         features = run.encode(policy, run.place(built.images))
         arrivals = Arrivals(
-            group=np.array([*places, *[part] * missing], np.int32),
+            group=np.array([*places, *nowhere], np.int32),
             prefix=run.prefill(policy, batch, features),
             last_token=np.array([p.tokens[-1] for p in prompts], np.int32),
             last_position=np.array([p.positions[0, -1] for p in prompts], np.int32),
@@ -163,11 +163,10 @@ def _seats(engine: "Engine", built: Built, table: np.ndarray | None) -> Iterator
 
 def in_turn(groups: Iterable[int], engine: "Engine") -> list[list[int]]:
     """Groups as they come and go together: equally many of each part, as long as there are any."""
-    parts, config = engine.programs.parts, engine.config
-    size, together = config.questions // parts, config.arriving // parts
-    dealt = [[] for _ in range(parts)]
+    run = engine.programs
+    dealt, together = [[] for _ in range(run.parts)], engine.config.arriving // run.parts
     for group in groups:
-        dealt[group // size].append(group)
+        dealt[run.part_of(group)[0]].append(group)
     begins = range(0, max(map(len, dealt)), together)
     return [[g for part in dealt for g in part[at : at + together]] for at in begins]
 

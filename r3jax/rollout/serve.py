@@ -80,7 +80,7 @@ def in_chunks(engine: "Engine", waiting: Sequence[Place]) -> Iterator[Sequence[P
     """Splits waiting rows so that the crops of each chunk fit the largest crop bucket."""
     size, by_part = most_at_once(engine.buckets), [[] for _ in range(engine.programs.parts)]
     for at in waiting:
-        by_part[_part(engine, at)].append(at)
+        by_part[engine.programs.part_of(at[0])[0]].append(at)
     for begin in range(0, max(map(len, by_part)), size):
         yield [at for part in by_part for at in part[begin : begin + size]]
 
@@ -95,11 +95,6 @@ def asking(engine: "Engine", chunk: Sequence[Place]) -> np.ndarray:
     places = np.zeros((engine.programs.parts * most_at_once(engine.buckets), 2), np.int32)
     places[: len(chunk)] = np.reshape(chunk, (-1, 2))
     return places
-
-
-def _part(engine: "Engine", at: Place) -> int:
-    """The part of the groups that a row belongs to."""
-    return at[0] * engine.programs.parts // engine.config.questions
 
 
 def new_text(
@@ -182,17 +177,18 @@ def insert_looks(
         at: _answer_box(engine, snapshot, at, written, rows[at], insertion)
         for at, written in text.items()
     }
-    size = engine.config.questions // engine.programs.parts
-    shown = [[] for _ in range(engine.programs.parts)]
+    parts = range(engine.programs.parts)
+    shown, asked = [[] for _ in parts], [[] for _ in parts]
     for at, look in answers.items():
         if look is not None:
-            shown[_part(engine, at)].append((at, look))
-    asked = [[(group % size, look) for (group, _), look in part] for part in shown]
+            part, number = engine.programs.part_of(at[0])
+            shown[part].append(at)
+            asked[part].append((number, look))
     given = asked, engine.buckets.crops, "crops of a rollout", engine.programs.cut
     vision, index = crops.cut(originals, *given)
     where = {}
     for number, (part, found) in enumerate(zip(shown, index, strict=True)):
-        for (at, _), features in zip(part, found, strict=True):
+        for at, features in zip(part, found, strict=True):
             # A crop's tokens stand between its two framing tokens.
             insertion.feature_index[at][1 : 1 + len(features)] = features
             where[at] = number, features

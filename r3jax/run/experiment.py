@@ -5,6 +5,7 @@ python launch/train.py --config=configs/look_again.py --config.optimizer.learnin
 
 import ast
 import importlib.util
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def load(name: str | Path) -> dict:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise ValueError(f"{path} has no get_config(): write one that returns a ConfigDict")
-    config = module.get_config(*[preset] * bool(colon))
+    if colon and not inspect.signature(module.get_config).parameters:
+        raise ValueError(f"{path} has no presets: name the file without :{preset}")
+    config = module.get_config(preset) if colon else module.get_config()
     if not hasattr(config, "to_dict"):
         raise ValueError(f"{path}: get_config() must return a ConfigDict, found {config!r}")
     return config.to_dict()

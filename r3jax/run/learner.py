@@ -63,7 +63,7 @@ class Learner:
     def shape_of_init(self, params: dict) -> TrainState:
         """The shapes of the state before the first step, of parameters or their shapes."""
         shapes = jax.eval_shape(self._init, params)._replace(params=jax.eval_shape(lambda: params))
-        return shapes if self.mesh is None else _lying(shapes, self.places)
+        return shapes if self.mesh is None else mesh_lib.lying(shapes, self.places)
 
     def place_batch(self, batch: UpdateBatch) -> UpdateBatch:
         """The batch where steps expect it."""
@@ -76,7 +76,11 @@ class Learner:
     def shape_of(self, batch: UpdateBatch) -> UpdateBatch:
         """The shapes of a batch where steps expect it."""
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
-        return shapes if self.mesh is None else _lying(shapes, placing.of_batch(batch, self.mesh))
+        return (
+            shapes
+            if self.mesh is None
+            else mesh_lib.lying(shapes, placing.of_batch(batch, self.mesh))
+        )
 
     def logp_of(self, batch: UpdateBatch) -> jax.ShapeDtypeStruct:
         """The shape of a batch's log-probs, as steps return and take them."""
@@ -118,10 +122,3 @@ class Learner:
 def _init_beside(params: dict, optimizer: Optimizer) -> TrainState:
     """The state before the first step but for the parameters, which lie there already."""
     return init_state(params, optimizer)._replace(params=None)
-
-
-def _lying(shapes, places):
-    """Shapes of arrays that lie at these places."""
-    return jax.tree.map(
-        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, places
-    )

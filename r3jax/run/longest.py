@@ -7,7 +7,7 @@ from r3jax.model.config import ModelConfig
 from r3jax.plan.times import Step
 from r3jax.rollout import serve
 from r3jax.rollout.decode import BURST
-from r3jax.run.rgrpo import RgrpoRunConfig
+from r3jax.run.rgrpo_config import RgrpoRunConfig
 from r3jax.run.sft import SftConfig
 from r3jax.run.warm import Rollout
 

@@ -17,19 +17,21 @@ from r3jax.buckets import Buckets
 from r3jax.kernels.attention import default_backend
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
-from r3jax.plan import chips, programs, topology
+from r3jax.plan import chips, topology
 from r3jax.plan.layouts import Recorder
+from r3jax.plan.predictions import Plan
 from r3jax.plan.programs import Compiler, Program
-from r3jax.plan.report import Plan, as_json, lines, suggestion
+from r3jax.plan.report import as_json, lines, suggestion
 from r3jax.plan.times import Step
 from r3jax.rollout import crops, stops
 from r3jax.rollout.decode import BURST
 from r3jax.rollout.engine import RolloutConfig
 from r3jax.rollout.programs import Programs, TokenRules, make_programs
-from r3jax.run import experiment, longest, pretrained, rgrpo, sft, train, warm
+from r3jax.run import experiment, longest, policy_update, pretrained, sft, train, warm
+from r3jax.run.rgrpo_config import RgrpoRunConfig
 from r3jax.update.state import is_frozen
 
-__all__ = ["Plan", "as_json", "lines", "plan", "suggest", "suggestion"]
+__all__ = ["Plan", "as_json", "layouts", "lines", "plan", "suggest", "suggestion"]
 
 PLATFORM = "tpu"
 TURNS = {"decode": (1, BURST)}
@@ -78,23 +80,24 @@ def _kept(takers: list, make: Callable) -> Callable:
 
 
 def suggest(config: Mapping, name: str, tell: Tell) -> tuple[str, dict[int, float]]:
-    """Doubles what a step computes on together, from a row a chip on, while it fits.
+    """Doubles what is computed together, from a row a chip on, while it fits; a step is one batch.
 
-    Returns the field's name, and for each size tried the share of memory that is left. Buckets of a
-    rollout's images grow along.
+    Returns the field's name, and for each size tried the share of memory that is left. Buckets of
+    images that come with a batch grow along.
     """
     kind, record = _read(config)
     field = "rollout.questions" if kind == "rgrpo" else "batch_size"
+    grown = ("images",) if kind == "rgrpo" else ("images", "crops")
+    before = record.rollout.questions if kind == "rgrpo" else record.together
     mesh = mesh_lib.make_mesh(record.mesh, topology.devices(chips.slice_of(name)))
-    rows, fits = mesh_lib.shards(mesh), {}
+    fits: dict[int, float] = {}
     for doubled in range(DOUBLINGS):
-        size = rows << doubled
+        size = mesh_lib.shards(mesh) << doubled
         changes = {field: size, "micro_batch": 0}
-        if kind == "rgrpo":
-            before = record.rollout.questions
-            changes["buckets.images"] = tuple(
+        for images in grown:
+            changes[f"buckets.{images}"] = tuple(
                 dataclasses.asdict(bucket) | {"rows": max(1, bucket.rows * size // before)}
-                for bucket in record.buckets.images
+                for bucket in getattr(record.buckets, images)
             )
         flags = [f"{experiment.PREFIX}{key}={value}" for key, value in changes.items()]
         fits[size] = plan(experiment.override(config, flags), name, tell).headroom
@@ -114,16 +117,17 @@ def _read(config: Mapping) -> tuple[str, Any]:
     return kind, record
 
 
-def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
+def _rgrpo(config: RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
     described = pretrained.describe(config.model)
     model = _model(config, described)
     params = qwen.abstract_params(described)
-    policy = rgrpo.make_policy(config, model, params, _allowed(described), mesh)
-    warm.check_rows(config.together, policy.learner.rows, "what is computed together")
-    state = policy.learner.shape_of_init(params)
-    if policy.freeze is not None:
-        frozen = programs.laid(jax.eval_shape(policy.freeze, state.params), state.params)
-        policy = dataclasses.replace(policy, reference=frozen)
+    learning = policy_update.make(config, model, params, _allowed(described), mesh)
+    warm.check_rows(config.together, learning.learner.rows, "what is computed together")
+    state = learning.learner.shape_of_init(params)
+    if learning.freeze is not None:
+        frozen = jax.eval_shape(learning.freeze, state.params)
+        frozen = mesh_lib.lying(frozen, learning.learner.places.params)
+        learning = dataclasses.replace(learning, reference=frozen)
     where = mesh_lib.for_rollouts(mesh, config.rollout.tensor)
     eng = _rollout(config, model, where)
 
@@ -135,13 +139,13 @@ def _rgrpo(config: rgrpo.RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
         return made
 
     warm.rollout_programs(eng, state.params, take)
-    lasting = state, policy.reference, held["reshard"], held["room"]
+    lasting = state, learning.reference, held["reshard"], held["room"]
     rollout.beside((*lasting, held.get("grow", held["start"])))
     rollout.beside(lasting, WITH_STATE)  # one state at a time, which they are given or make
-    rollout.beside((state, policy.reference), {"reshard"})  # before there is anything else
+    rollout.beside((state, learning.reference), {"reshard"})  # before there is anything else
     update = taker(mesh)
-    rgrpo.update_programs(config, eng, policy, state, update.take)
-    update.beside((state, policy.reference))
+    policy_update.take_programs(config, eng, learning, state, update.take)
+    update.beside((state, learning.reference))
     return longest.of_rgrpo(config, described, eng)
 
 
@@ -182,7 +186,7 @@ class _Rollout:
     keep_features: bool
 
 
-def _rollout(config: rgrpo.RgrpoRunConfig, model: qwen.Qwen25VL, mesh: Mesh) -> _Rollout:
+def _rollout(config: RgrpoRunConfig, model: qwen.Qwen25VL, mesh: Mesh) -> _Rollout:
     """The programs of a run's rollouts; which tokens stop a row makes no difference to them."""
     vocab, how = model.config.text.vocab_size, config.rollout
     table = np.zeros((len(stops.byte_table()), vocab), np.int16)

@@ -15,6 +15,7 @@ from r3jax.metrics import MetricsWriter
 from r3jax.phases import Phase, span
 from r3jax.progress import Progress
 from r3jax.run import origins
+from r3jax.run.goodput import Goodput
 from r3jax.run.profiler import Profiler
 from r3jax.update.state import TrainState
 
@@ -62,7 +63,8 @@ class Session:
         made_from: Mapping[str, str],
         profile: int | None = None,
     ):
-        self._opened, self._useful = time.monotonic(), 0.0
+        self.compiles = CompileCounter()
+        self.goodput = Goodput(self.compiles)
         self.workdir, self.config = Path(workdir), config
         self.iterator, self.made_from = iterator, dict(made_from)
         self.store = Store(self.workdir / "checkpoints", config.checkpoint.keep)
@@ -76,9 +78,7 @@ class Session:
         self.profiler = Profiler(self.workdir, title, profile, self.start, config.steps)
         self.metrics = MetricsWriter(self.workdir, self.start, config.tensorboard)
         self.progress = Progress(title, config.steps, shown, self.start)
-        self.compiles = CompileCounter()
-        self._began = self._step_began = time.monotonic()
-        self._compiled = 0.0
+        self._began = time.monotonic()
 
     def __enter__(self) -> "Session":
         self.progress.__enter__()
@@ -101,18 +101,14 @@ class Session:
     def steps(self) -> Iterator[int]:
         """The steps that are left; profiles those that are to be."""
         for step in range(self.start, self.config.steps):
-            self._step_began, self._compiled = time.monotonic(), self.compiles.seconds
+            self.goodput.begin()
             with self.profiler.step(step):
                 yield step
             if told := self.profiler.finish(step):
                 self.progress.note(told)
 
     def record(self, step: int, stats: Mapping[str, float], timings: Mapping[str, float]) -> None:
-        """Writes the numbers of a step; stops the run where one is not finite.
-
-        `goodput` is the share of the time since the session began that steps took: compiling,
-        restoring, checkpoints and reports are not in it.
-        """
+        """Writes the numbers of a step; stops the run where one is not finite."""
         bad = [name for name, value in stats.items() if not math.isfinite(value)]
         if bad:
             raise NonFiniteError(
@@ -121,11 +117,8 @@ class Session:
                 "at the batch of that step: the same command runs it again"
             )
         now = time.monotonic()
-        compiling, self._compiled = self.compiles.seconds - self._compiled, self.compiles.seconds
-        self._useful += now - self._step_began - compiling
-        goodput = self._useful / (now - self._opened)
-        seen = {"seconds": now - self._began, "goodput": goodput, "compiles": self.compiles.count}
-        timings, self._began = {**seen, **timings}, now
+        counted = {"goodput": self.goodput.end(), "compiles": self.compiles.count}
+        timings, self._began = {"seconds": now - self._began, **counted, **timings}, now
         self.metrics.write(step, stats, timings)
         self.progress.update(step, {**stats, **timings})
 

@@ -117,8 +117,8 @@ def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:
         raise ValueError(
             f"{workdir} holds a run with another config: {'; '.join(lines)}. Name a new workdir, "
             "or go on with the config as it was (steps may grow; buckets, mesh, "
-            "micro_batch, logit_chunk, remat, the learning_rate, checkpoint, alarms and "
-            "tensorboard may change)"
+            "micro_batch, logit_chunk, remat, rollout.tensor, the learning_rate, checkpoint, "
+            "alarms and tensorboard may change)"
         )
 
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from r3jax import batches, patches, regions
+from r3jax import batches, compiles, patches, regions
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
@@ -259,7 +259,4 @@ def compile_for(name: str, function: Callable, *args) -> Any:
     """Compiles a program. A call with such arguments finds it: JAX keeps it with the trace."""
     lowered = function.lower(*args)
     lowered.compile()
-    return jax.tree.map(
-        lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype, sharding=out.sharding),
-        lowered.out_info,
-    )
+    return compiles.returned(lowered)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from r3jax.phases import Phase, StepTimes
-from r3jax.view import page
+from r3jax.view import columns, page
 from r3jax.view.page import escape
 
 MEANING = {
@@ -73,12 +73,7 @@ def markdown(profile: Profile) -> str:
     lines = [("phase", "s/step", "share", "calls/step", "what it is")]
     lines += [(*_cells(row), MEANING[row.phase]) for row in rows(profile)]
     lines.append(("all", f"{profile.seconds:.3f}", "100.0 %", "", ""))
-    first, *numbers, last = [max(map(len, column)) for column in zip(*lines)]
-    rule = ["-" * first, *("-" * (width - 1) + ":" for width in numbers), "-" * last]
-    table = []
-    for name, *values, meaning in [lines[0], rule, *lines[1:]]:
-        shown = [value.rjust(width) for value, width in zip(values, numbers)]
-        table.append(f"| {' | '.join([name.ljust(first), *shown, meaning.ljust(last)])} |")
+    table = columns.aligned(lines, left=(0, len(lines[0]) - 1))
     parts = [f"# {profile.title}", f"{profile.summary}.", "\n".join(table)]
     return "\n\n".join([*parts, *filter(None, [absent(profile), *profile.notes])]) + "\n"
 

@@ -29,3 +29,8 @@ def test_a_preset_is_a_run_for_its_slice(name):
 def test_a_preset_that_is_none_is_refused(config):
     with pytest.raises(ValueError, match="preset 'v9-8': expected one of v4-32, v5e-32"):
         experiment.load(plans.ROOT / "configs" / f"{config}.py:v9-8")
+
+
+def test_a_file_without_presets_says_so():
+    with pytest.raises(ValueError, match=r"look_again\.py has no presets: name the file without"):
+        experiment.load(plans.ROOT / "configs" / "look_again.py:v5e-32")

@@ -10,7 +10,7 @@ LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 FLAGS = {
     "infer": ("--model", "--image", "--question", "--trace", "--json", "--temperature", "--seed"),
     "evaluate": ("--model", "--benchmark", "--output", "--data", "--limit", "--batch"),
-    "plan": ("--config", "--topology", "--json", "--suggest", "--config.rollout.questions=64"),
+    "plan": ("--config", "--topology", "--json", "--suggest", "--layouts", "--config.rollout"),
     "train": ("--config", "--workdir", "--profile", "--config.optimizer.learning_rate=3e-7"),
 }
 

@@ -1,10 +1,9 @@
 """How weights and arguments lie on a slice: as the golden files say, one for each TPU config.
 
-Where a change is meant, write them anew: run this file with R3JAX_NEW_LAYOUTS=1 set.
+Where a change is meant, `launch/plan.py --layouts` writes one anew.
 """
 
 import importlib.util
-import os
 import pathlib
 
 import pytest
@@ -25,8 +24,6 @@ def test_every_argument_lies_where_the_golden_file_says(name):
     config = experiment.load(f"{ROOT / 'configs' / name}.py:v5e-32")
     found = "\n".join(plan.layouts(config, "v5e:4x8")) + "\n"
     golden = GOLDEN / f"{name}-v5e-32.txt"
-    if os.environ.get("R3JAX_NEW_LAYOUTS"):
-        golden.write_text(found)
     assert found == golden.read_text()
     weights = [line for line in found.splitlines() if "kernel'] float32" in line]
     assert weights and all("fsdp" in line for line in weights)

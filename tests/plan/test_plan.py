@@ -8,6 +8,7 @@ import pathlib
 import jax
 import pytest
 
+from r3jax import compiles
 from r3jax.checkpoint import hf_config
 from r3jax.model import counts
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
@@ -80,7 +81,9 @@ def made(kind: str, directory: pathlib.Path) -> plan.Plan:
 def _take_some(self, name: str, function, *args):
     if name.split()[0] in COMPILED:
         return COMPILE(self, name, function, *args)
-    return programs.made(programs.lower(self._mesh, function, programs.placed(self._mesh, args)))
+    return compiles.returned(
+        programs.lower(self._mesh, function, programs.placed(self._mesh, args))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +164,9 @@ def test_a_plan_is_told_to_people_and_to_programs(directory):
     assert {one["name"] for one in plain["programs"]} == {one.name for one in found.programs}
     for one in plain["programs"]:
         assert 0 < one["hbm_bytes"] < one["hbm_limit_bytes"] and one["predicted_s"] >= 0
-    step = plain["step"]
+    step, parts = plain["step"], found.of_step()
+    update = parts["reference"].total + parts["update"].total
+    assert step["update_s"] == pytest.approx(update)
     assert step["step_s"] == pytest.approx(step["rollout_s"] + step["update_s"])
     assert 0 < step["update_mfu"] < 1 and 0 <= step["collective_share"] < 1
     assert step["chip_hours"] == pytest.approx(10 * 4 * step["step_s"] / 3600)

@@ -1,0 +1,104 @@
+"""What R-GRPO does with the groups of a step: it scores them under the reference, and learns."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r3jax import mesh as mesh_lib
+from r3jax.model.qwen import Qwen25VL
+from r3jax.phases import Phase, span
+from r3jax.run import warm
+from r3jax.run.learner import Learner
+from r3jax.run.rgrpo_config import RgrpoRunConfig
+from r3jax.update import losses, pack
+from r3jax.update.state import is_frozen, make_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyUpdate:
+    """What updates a policy: `learner` changes the parameters of `model`, `score` scores a batch
+    under `reference`, frozen weights in the dtype of computation, which `freeze` makes; these three
+    are None where there is no KL. `allowed` [V] are the tokens that may be sampled."""
+
+    model: Qwen25VL
+    learner: Learner
+    allowed: Any
+    freeze: Callable | None = None
+    score: Callable | None = None
+    reference: Any = None
+
+
+def make(
+    config: RgrpoRunConfig, model: Qwen25VL, params: dict, allowed: Any, mesh: Mesh | None
+) -> PolicyUpdate:
+    """Returns what updates a policy on a mesh, given its parameters and which tokens it may sample
+    [V], or the shapes of both; the reference is still to be frozen."""
+    optimizer = make_optimizer(config.optimizer, params)
+    forward = losses.ForwardConfig(
+        temperature=config.rollout.sampling.logp_temperature,
+        logit_chunk=config.logit_chunk,
+        train_vision=not is_frozen(config.optimizer, "vision"),
+    )
+    loss = functools.partial(losses.rgrpo_loss, model, forward, config.loss)
+    learner = Learner(loss, optimizer, model.config, mesh)
+    if not config.loss.kl_coefficient:
+        return PolicyUpdate(model, learner, allowed)
+    # A copy: the policy's own arrays are given away to the first update.
+    freeze = jax.jit(functools.partial(_cast, model.dtype), out_shardings=learner.places.params)
+    score = mesh_lib.on(mesh, functools.partial(losses.score, model, forward))
+    score = jax.jit(score, out_shardings=learner.groups)
+    return PolicyUpdate(model, learner, allowed, freeze, score)
+
+
+def _cast(dtype, params: dict) -> dict:
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype, copy=True), params)
+
+
+def take_programs(
+    config: RgrpoRunConfig, eng: warm.Rollout, learning: PolicyUpdate, state, take: warm.Take
+) -> None:
+    """Takes the programs of the update."""
+    kept, together = None, config.together
+    if eng.keep_features:
+        kept = jax.ShapeDtypeStruct((eng.model.config.text.hidden_size,), eng.model.dtype)
+    shapes, rows = [], learning.learner.rows
+    for batch in warm.empty_updates(config.buckets, together, config.rollout.episodes, kept, rows):
+        batch = learning.learner.shape_of(batch)
+        logp = learning.learner.logp_of(batch)
+        reference = None
+        if learning.score is not None:
+            name = f"reference {warm.update_size(batch)}"
+            take(name, learning.score, learning.reference, batch, learning.allowed)
+            reference = logp
+        for old in (None, logp)[: config.updates]:
+            shapes.append((batch, old, reference, learning.allowed))
+    learning.learner.programs(state, config.rollout.questions // together, shapes, take)
+
+
+def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start):
+    """The `updates` of a step on its groups: the state after them, and their statistics."""
+    with span(Phase.DATA):
+        dealt = pack.deal(scored, config.micro_batch, pack.longest)
+        image_pad = start.tokenizer.ids.image_pad
+        rows = learning.learner.rows
+        packed = [
+            pack.pack_scored(one, config.buckets, image_pad, config.scale_by_std, rows)
+            for one in dealt
+        ]
+        batches = [learning.learner.place_batch(one) for one in pack.as_one_step(packed)]
+    reference = old = [None] * len(batches)
+    if learning.score is not None:
+        with span(Phase.LOG_PROBS) as done:
+            reference = done(
+                [learning.score(learning.reference, one, learning.allowed).logp for one in batches]
+            )
+    for _ in range(config.updates):
+        parts = [(*part, learning.allowed) for part in zip(batches, old, reference, strict=True)]
+        with span(Phase.UPDATE) as done:
+            state, numbers, old = done(learning.learner.update(state, parts))
+    return state, jax.device_get(numbers)
