@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from r3jax.run import entry, experiment, train
+from r3jax.run import cluster, entry, experiment, train
 
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -32,6 +32,28 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
         metavar="STEPS",
         help="time so many steps (3), phase by phase, and trace one: WORKDIR/profile",
     )
+    several = parser.add_argument_group(
+        "several hosts",
+        "The same command runs on each. On Cloud TPU, GKE and SLURM they find each other; "
+        "elsewhere say which one this is.",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where the first host listens")
+    several.add_argument("--hosts", type=int, metavar="N", help="how many there are")
+    several.add_argument("--host", type=int, metavar="I", help="which one this is, from 0 on")
+    several.add_argument(
+        "--gone-after",
+        type=float,
+        default=cluster.Limits.gone,
+        metavar="SECONDS",
+        help="without a sign of life of another host, stop and name it (%(default)g)",
+    )
+    several.add_argument(
+        "--hung-after",
+        type=float,
+        default=cluster.Limits.hung,
+        metavar="SECONDS",
+        help="where another host lives but does not go on, stop and name it (%(default)g)",
+    )
     return parser.parse_known_args(argv)
 
 
@@ -43,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     config = experiment.override(experiment.load(args.config), overrides)
     options = {} if args.profile is None else {"profile": args.profile}
-    print(f"written: {train.train(config, args.workdir, **options)}")
+    address = cluster.Address(args.coordinator, args.hosts, args.host)
+    with cluster.joined(address, cluster.Limits(args.gone_after, args.hung_after)) as leads:
+        written = train.train(config, args.workdir, **options)
+        if leads:
+            print(f"written: {written}")
 
 
 if __name__ == "__main__":

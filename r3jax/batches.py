@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from r3jax import buckets as buckets_lib
-from r3jax import patches
+from r3jax import hosts, patches
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.patches import VisionBatch
@@ -128,15 +128,17 @@ def choose_images(
     rows: Sequence[Sequence[tuple[int, int]]], choices: Sequence[ImageBucket], what: str
 ) -> ImageBucket:
     """The smallest bucket that takes images of these tokens (rows, columns), in this order; of
-    several rows of images, each by itself.
+    several rows of images, each by itself. It takes those of all hosts.
 
     Raises: ValueError where none does, naming `what` it was for.
     """
     shapes = [[patches.window_shape(*grid) for grid in grids] for grids in rows]
     windows = [[count for count, _ in row] for row in shapes]
     slots = [max((slots for _, slots in row), default=0) for row in shapes]
-    for bucket in sorted(choices, key=lambda b: b.features):
-        if all(bucket.holds(*one) for one in zip(windows, slots)):
+    ordered = sorted(choices, key=lambda bucket: bucket.features)
+    here = [all(bucket.holds(*one) for one in zip(windows, slots)) for bucket in ordered]
+    for bucket, holds in zip(ordered, hosts.all_hold(what, here)):
+        if holds:
             return bucket
     most = max(windows, key=sum)
     raise ValueError(
@@ -155,7 +157,7 @@ def join_by_owner(counts: Sequence[int], index: Sequence[np.ndarray]) -> list[np
 
 def prompt_bucket(prompts: Sequence[Prompt], buckets: Buckets) -> int:
     """The length that these prompts are padded to. Raises ValueError where no bucket holds them."""
-    longest = max(len(prompt.tokens) - 1 for prompt in prompts)
+    longest = max((len(prompt.tokens) - 1 for prompt in prompts), default=0)
     return buckets_lib.choose(buckets.prompt_tokens, longest, "prompt_tokens")
 
 
@@ -164,9 +166,15 @@ def pad_prompts(
     features: Sequence[np.ndarray],
     length: int,
     image_token_id: int,
+    rows: int | None = None,
 ) -> PromptBatch:
-    """Pads prompts to a length; `features` number the image tokens of each, int [I]."""
-    batch = empty_prompts(len(prompts), length)
+    """Pads prompts to a length; `features` number the image tokens of each, int [I].
+
+    Of more `rows` than prompts (None: as many) the rest are one token of padding.
+    """
+    rows = len(prompts) if rows is None else rows
+    batch = empty_prompts(rows, length)
+    batch.mask[len(prompts) :, 0] = True  # attention to nothing is not a number
     for row, prompt in enumerate(prompts):
         n = len(prompt.tokens) - 1
         batch.tokens[row, :n] = prompt.tokens[:n]

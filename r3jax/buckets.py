@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from r3jax import hosts
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageBucket:
@@ -101,10 +103,12 @@ class Buckets:
 
 
 def choose(sizes: Sequence[int], needed: int, what: str) -> int:
-    """Returns the smallest bucket that holds `needed`.
+    """Returns the smallest bucket that holds `needed`, on all hosts: arrays of theirs are parts of
+    the same ones.
 
     Raises ValueError naming the bucket when none does.
     """
+    needed = hosts.most(what, needed)
     for size in sorted(sizes):
         if size >= needed:
             return size

@@ -90,8 +90,18 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
 
 def mesh_of(config: MeshConfig) -> Mesh | None:
-    """The mesh of all devices that a run's config asks for; None for one device."""
-    return None if config.sizes == (1, 1, 1) else make_mesh(config, jax.devices())
+    """The mesh of all devices, of all hosts, that a run's config asks for; None for one device.
+
+    Raises: ValueError where one device is asked for and there are several hosts.
+    """
+    if config.sizes != (1, 1, 1):
+        return make_mesh(config, jax.devices())
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"mesh: {jax.process_count()} hosts cannot train on one device: mesh.fsdp = -1 takes "
+            f"all {jax.device_count()}"
+        )
+    return None
 
 
 def unused(mesh: Mesh | None) -> str | None:

@@ -147,7 +147,8 @@ def looks(name: str) -> tuple[Work, Work]:
     """The looks of `region` from planes on the device: the kernel alone, and with their placing."""
     way = crops.Way.PALLAS if jax.default_backend() == "tpu" else crops.Way.XLA
     pictures, asked = region.work(name)
-    originals = crops.put(crops.room(way, len(pictures)), range(len(pictures)), pictures)
+    room = crops.room(way, len(pictures))
+    originals = crops.put(room, range(len(pictures)), dict(enumerate(pictures)))
     buckets, shown = [region.BUCKETS[name]], ours_region.looks_at(pictures, asked)
     batch, bucket, _ = regions.pack_regions(asked, buckets, name)
     batch, backend = jax.device_put(batch), kernel.Backend(way)

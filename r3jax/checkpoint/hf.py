@@ -15,7 +15,9 @@ import jax
 import ml_dtypes
 import numpy as np
 from flax import traverse_util
+from jax.experimental import multihost_utils
 
+from r3jax import hosts
 from r3jax.checkpoint import directory as directories
 from r3jax.checkpoint import hf_config, hf_table, safetensors_io
 from r3jax.checkpoint.errors import CheckpointError, listed
@@ -98,7 +100,8 @@ def save_hf(
     `carry_from` is a directory whose tokenizer, processor, template and generation files go along
     byte for byte; its config.json gives `extras` unless they are passed. `beside` are more files,
     names and texts, instead of those carried. The directory appears as a whole or not at all; one
-    that held a model before is replaced.
+    that held a model before is replaced. Where parameters lie on several hosts, all call this, and
+    the first of them writes.
 
     Raises: CheckpointError when parameters do not match `config`, or when writing fails.
     """
@@ -107,6 +110,11 @@ def save_hf(
         extras = hf_config.read_config(Path(carry_from))[1] if has_config else HFExtras()
     leaves = _matching_leaves(config, params)
     tensors = [_pending(place, leaves[place.path], dtype) for place in hf_table.places(config)]
+    if not hosts.leads():
+        for tensor in tensors:
+            tensor.make()  # which takes all hosts
+        hosts.wait("written")
+        return
     dtype = {kind: name for name, kind in DTYPES.items()}[tensors[0].dtype]
     released = hf_config.released_config(config, dataclasses.replace(extras, dtype=dtype))
     with directories.replaced(Path(directory), mark="config.json") as partial:
@@ -116,6 +124,7 @@ def save_hf(
         for name, text in (beside or {}).items():
             (partial / name).write_text(text, "utf-8")
         safetensors_io.write_model(partial, tensors, max_shard_bytes)
+    hosts.wait("written")
 
 
 def carry(source: Path, target: Path) -> None:
@@ -200,7 +209,9 @@ def _pending(place: Place, leaf: jax.Array | np.ndarray, dtype: str) -> Pending:
     kind = _dtype(dtype, np.dtype(leaf.dtype))
 
     def make() -> np.ndarray:
-        weight = np.asarray(leaf if place.layer is None else leaf[place.layer])
-        return place.to_hf(weight).astype(kind, copy=False)
+        weight = leaf if place.layer is None else leaf[place.layer]
+        if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
+            weight = multihost_utils.process_allgather(weight, tiled=True)
+        return place.to_hf(np.asarray(weight)).astype(kind, copy=False)
 
     return Pending(place.key, kind, place.theirs, make)

@@ -1,8 +1,8 @@
-"""The data iterator's place in a checkpoint: one small file a process, written by Orbax.
+"""The data iterator's place in a checkpoint: one small file, written by Orbax.
 
-Every process of a pod reads its own share of the data, so each saves its own state, under the
-file names that Grain's own handler uses. A state is what Grain's `get_state()` returns: a dict of
-JSON values, or bytes.
+Hosts share batches, so their iterators are at the same place: the first host writes it, and any
+number of hosts can go on from there. A state is what Grain's `get_state()` returns: a dict of JSON
+values, or bytes.
 """
 
 import base64
@@ -10,29 +10,27 @@ import dataclasses
 import json
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from r3jax import hosts
 from r3jax.checkpoint.errors import CheckpointError
 
 IteratorState = bytes | dict[str, Any] | None
+FILE_NAME = "iterator.json"
 
 
 class IteratorStateHandler(ocp.CheckpointHandler):
-    """Writes and reads the state of this process."""
+    """Writes and reads the state of an iterator."""
 
     def save(self, directory: epath.Path, args: "IteratorStateSave") -> None:
-        _file(directory).write_text(encode(args.state))
+        if hosts.leads():
+            (directory / FILE_NAME).write_text(encode(args.state))
 
     def restore(self, directory: epath.Path, args: "IteratorStateRestore") -> IteratorState:
-        file = _file(directory)
+        file = directory / FILE_NAME
         if not file.exists():
-            held = sorted(path.name for path in directory.iterdir())
-            raise CheckpointError(
-                f"{directory} has no {file.name}: the checkpoint was saved by another number of "
-                f"processes ({', '.join(held)}), and the data iterator can only go on with as many"
-            )
+            raise CheckpointError(f"{directory} has no {FILE_NAME}: the checkpoint is damaged")
         return decode(file.read_text())
 
 
@@ -65,7 +63,3 @@ def decode(text: str) -> IteratorState:
     """Returns the state that `encode` was given."""
     entry = json.loads(text)
     return base64.b64decode(entry["bytes"]) if "bytes" in entry else entry["json"]
-
-
-def _file(directory: epath.Path) -> epath.Path:
-    return directory / f"process_{jax.process_index()}-of-{jax.process_count()}.json"

@@ -59,15 +59,24 @@ class BatchPlan:
 
 
 def stream(
-    plan: BatchPlan, load: Callable[[int], Item], threads: int = 2, buffered: int = 4
+    plan: BatchPlan,
+    load: Callable[[int], Item],
+    is_own: Callable[[int], bool] = lambda place: True,
+    threads: int = 2,
+    buffered: int = 4,
 ) -> grain.DatasetIterator:
     """Returns an iterator over lists of loaded items, with get_state() and set_state().
 
-    `load` turns a row number into an item; it runs in `threads` and must not depend on order.
+    `load` turns a row number into an item; it runs in `threads` and must not depend on order. Of a
+    batch only items whose place `is_own` are loaded, the others are None: hosts that share batches
+    are always at the same one, and any number of them can go on from its state.
     """
+
+    def load_own(rows: Sequence[int]) -> list[Item | None]:
+        return [load(row) if is_own(place) else None for place, row in enumerate(rows)]
+
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffered)
-    dataset = grain.MapDataset.source(plan).map(lambda rows: [load(row) for row in rows])
-    return iter(dataset.to_iter_dataset(options))
+    return iter(grain.MapDataset.source(plan).map(load_own).to_iter_dataset(options))
 
 
 @dataclasses.dataclass(frozen=True)

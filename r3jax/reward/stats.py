@@ -1,13 +1,22 @@
 """Numbers of a scored batch: what the progress bar, the metrics and the alarms read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from r3jax.records import Episode, LookOutcome, ScoredGroup, Source, Stop, Verdict
+from r3jax.records import LookOutcome, ScoredGroup, Source, Stop, Verdict
 from r3jax.reward import text as texts
 
 ZERO_STD = 1e-6  # rewards of a group closer together than this teach nothing
+
+STOPS = {
+    Stop.ANSWER: "answered",
+    Stop.END: "ended_without_answer",
+    Stop.LENGTH: "truncated",
+    Stop.TURNS: "over_turn",
+}
+"""Why episodes end, as the metrics name it."""
 
 
 def summarise(scored: Sequence[ScoredGroup]) -> dict[str, float]:
@@ -18,63 +27,68 @@ def summarise(scored: Sequence[ScoredGroup]) -> dict[str, float]:
 
     Errors: ValueError for an empty list.
     """
-    if not scored:
+    return means([measure(one) for one in scored])
+
+
+def measure(scored: ScoredGroup) -> dict[str, Any]:
+    """What `means` needs of a group, as JSON values, which another host can be told: lists with an
+    entry for each episode, but for whether the group `is_flat`."""
+    episodes = scored.group.episodes
+    return {
+        "flat": is_flat(scored),
+        "reward": scored.reward.tolist(),
+        "terms": {name: values.tolist() for name, values in scored.terms.items()},
+        "verdict": [verdict.value for verdict in scored.verdicts],
+        "counted": scored.counted.tolist(),
+        "looks": [[look.outcome.value for look in episode.looks] for episode in episodes],
+        "told": [bool(texts.segments(episode.text)[-1]) for episode in episodes],
+        "closed": [texts.closed_thought(episode.text) for episode in episodes],
+        "stop": [episode.stop.value for episode in episodes],
+        "tokens": [len(episode.tokens) for episode in episodes],
+        "sampled": [int(np.sum(episode.source == Source.SAMPLED)) for episode in episodes],
+        "image": [int(np.sum(episode.source == Source.IMAGE)) for episode in episodes],
+    }
+
+
+def means(measured: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Numbers of groups that were measured; see `summarise`."""
+    if not measured:
         raise ValueError("no scored groups to summarise: the batch is empty")
-    episodes = [episode for one in scored for episode in one.group.episodes]
-    verdicts = [verdict for one in scored for verdict in one.verdicts]
-    judged = [verdict for verdict in verdicts if verdict is not Verdict.UNKNOWN]
+
+    def of_episodes(name: str) -> list:
+        return [value for one in measured for value in one[name]]
+
+    verdicts = of_episodes("verdict")
+    judged = [verdict for verdict in verdicts if verdict != Verdict.UNKNOWN]
+    stops = of_episodes("stop")
     return {
-        "reward": _mean(np.concatenate([one.reward for one in scored])),
-        "accuracy": _mean([verdict is Verdict.RIGHT for verdict in judged]),
-        "unknown": _mean([verdict is Verdict.UNKNOWN for verdict in verdicts]),
-        "counted": _mean(np.concatenate([one.counted for one in scored])),
-        "zero_variance_groups": _mean([is_flat(one) for one in scored]),
-        **_term_means(scored),
-        **_look_shares(episodes),
-        **_stop_shares(episodes),
-        **_token_means(episodes),
+        "reward": _mean(of_episodes("reward")),
+        "accuracy": _mean([verdict == Verdict.RIGHT for verdict in judged]),
+        "unknown": _mean([verdict == Verdict.UNKNOWN for verdict in verdicts]),
+        "counted": _mean(of_episodes("counted")),
+        "zero_variance_groups": _mean([one["flat"] for one in measured]),
+        **{
+            f"reward/{name}": _mean([value for one in measured for value in one["terms"][name]])
+            for name in measured[0]["terms"]
+        },
+        **_look_shares(of_episodes("looks"), of_episodes("told")),
+        "closed_thoughts": _mean(of_episodes("closed")),
+        **{name: _mean([one == stop for one in stops]) for stop, name in STOPS.items()},
+        "tokens": _mean(of_episodes("tokens")),
+        "tokens_sampled": _mean(of_episodes("sampled")),
+        "tokens_image": _mean(of_episodes("image")),
     }
 
 
-def _term_means(scored: Sequence[ScoredGroup]) -> dict[str, float]:
-    """Mean of every reward term."""
-    return {
-        f"reward/{name}": _mean(np.concatenate([one.terms[name] for one in scored]))
-        for name in scored[0].terms
-    }
-
-
-def _look_shares(episodes: Sequence[Episode]) -> dict[str, float]:
-    """How often the episodes look, what comes of it, and whether they think afterwards."""
-    outcomes = [look.outcome for episode in episodes for look in episode.looks]
-    executed = [sum(o.outcome is LookOutcome.OK for o in e.looks) for e in episodes]
-    lookers = [episode for episode, count in zip(episodes, executed) if count]
+def _look_shares(looks: Sequence[Sequence[str]], told: Sequence[bool]) -> dict[str, float]:
+    """How often episodes look, what comes of it, and whether they think afterwards."""
+    outcomes = [outcome for episode in looks for outcome in episode]
+    executed = [sum(outcome == LookOutcome.OK for outcome in episode) for episode in looks]
     return {
         "looks_per_answer": _mean(executed),
         "tool_rate": _mean([count > 0 for count in executed]),
-        "text_after_look": _mean([bool(texts.segments(e.text)[-1]) for e in lookers]),
-        "closed_thoughts": _mean([texts.closed_thought(e.text) for e in episodes]),
-        **{f"look/{kind.value}": _mean([o is kind for o in outcomes]) for kind in LookOutcome},
-    }
-
-
-def _stop_shares(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Why the episodes ended."""
-    names = {
-        Stop.ANSWER: "answered",
-        Stop.END: "ended_without_answer",
-        Stop.LENGTH: "truncated",
-        Stop.TURNS: "over_turn",
-    }
-    return {name: _mean([e.stop is stop for e in episodes]) for stop, name in names.items()}
-
-
-def _token_means(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Mean tokens an episode: all, sampled, and image tokens of its crops."""
-    return {
-        "tokens": _mean([len(e.tokens) for e in episodes]),
-        "tokens_sampled": _mean([np.sum(e.source == Source.SAMPLED) for e in episodes]),
-        "tokens_image": _mean([np.sum(e.source == Source.IMAGE) for e in episodes]),
+        "text_after_look": _mean([one for one, count in zip(told, executed) if count]),
+        **{f"look/{kind.value}": _mean([o == kind for o in outcomes]) for kind in LookOutcome},
     }
 
 

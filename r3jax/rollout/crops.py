@@ -9,19 +9,20 @@ import enum
 import functools
 import itertools
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from r3jax import batches, patches, regions
+from r3jax import batches, patches, regions, shares
 from r3jax.arrays import Array
 from r3jax.buckets import ImageBucket
 from r3jax.kernels import region
 from r3jax.patches import VisionBatch
 from r3jax.records import Look
+from r3jax.shares import Share
 
 
 class Way(enum.StrEnum):
@@ -95,34 +96,39 @@ def write(planes: Array, place: Array, picture: Array) -> Array:
 def put(
     originals: Originals,
     places: Sequence[int],
-    pictures: Sequence[np.ndarray],
+    pictures: Mapping[int, np.ndarray],
     write: Callable = write,
     parts: int = 1,
+    share: Share = shares.ALL,
     where: Callable = np.asarray,
 ) -> Originals:
     """Puts images, uint8 [height, width, 3], in these places, for whatever was there.
 
-    Places are dealt to so many `parts`, `where` brings pictures there. The room given is used up.
+    Places are dealt to so many `parts`; `pictures` has those of this host's `share`, which `where`
+    brings there. The room given is used up.
     Raises: ValueError for an image larger than its `sides`.
     """
     planes = originals.planes
-    if planes is None or not pictures:
+    if planes is None or not places:
         return originals
-    largest = tuple(max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    largest = tuple(max((p.shape[axis] for p in pictures.values()), default=0) for axis in (0, 1))
     if originals.sides is not None and any(np.greater(largest, originals.sides)):
         raise ValueError(
             f"an image is up to {largest[0]} x {largest[1]} pixels (height x width), but "
             f"buckets.originals has room for {originals.sides}: raise it"
         )
     planes = _grow(planes, largest)
-    size, rows = len(planes) // parts, [[] for _ in range(parts)]
-    for place, picture in zip(places, pictures):
-        rows[place // size].append((place % size, picture))
+    size, rows, own = len(planes) // parts, [[] for _ in range(parts)], share.of(parts)
+    for place in places:
+        rows[place // size].append(place)
     for at_once in itertools.zip_longest(*rows):  # one of each part
         within = np.full(parts, size, np.int32)  # beyond a part's end: none of its places
-        shown = np.zeros((parts, *planes.shape[1:]), np.uint8)
-        for part, (place, picture) in ((n, one) for n, one in enumerate(at_once) if one):
-            within[part], shown[part] = place, regions.as_planes(picture, *planes.shape[2:])
+        shown = np.zeros((len(own), *planes.shape[1:]), np.uint8)
+        for part, place in enumerate(at_once):
+            if place is not None:
+                within[part] = place % size
+            if place in pictures:
+                shown[part - own.start] = regions.as_planes(pictures[place], *planes.shape[2:])
         planes = write(planes, within, where(shown))
     return dataclasses.replace(originals, planes=planes)
 

@@ -117,7 +117,7 @@ def _take(
     """The state after each row that is DECODING took its `token` [B, G], sampled at `logp`."""
     going = state.status == Status.DECODING
     slot = state.length
-    automaton = jnp.where(going, stop_table[state.automaton, token], state.automaton)
+    automaton = jnp.where(going, jnp.asarray(stop_table)[state.automaton, token], state.automaton)
     length = slot + going
     status = jnp.where(length >= budget, int(Status.FULL), int(Status.DECODING))
     ended = jnp.isin(token, end_tokens)

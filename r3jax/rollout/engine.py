@@ -14,19 +14,20 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
+from r3jax import hosts, shares
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.phases import Phase, span
-from r3jax.records import Group, Question, Source
+from r3jax.records import Group, Question
 from r3jax.rollout import crops, programs, seats, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.sampling import SamplingConfig
 from r3jax.rollout.state import DecodeState
+from r3jax.shares import Share
 
 AHEAD = 8  # steps that others decode while the host cuts crops
 
@@ -62,6 +63,14 @@ class RolloutConfig:
     def arriving(self) -> int:
         """How many questions come in together."""
         return self.exchange or self.questions
+
+    def is_own(self, number: int, share: Share) -> bool:
+        """Whether a host with this share rolls out the question of this number.
+
+        >>> [RolloutConfig(4, exchange=2).is_own(n, Share(1, 2)) for n in range(4)]
+        [False, True, False, True]
+        """
+        return number % self.arriving in share.of(self.arriving)
 
 
 @dataclasses.dataclass
@@ -107,8 +116,11 @@ def make_engine(
     config: RolloutConfig,
     keep_features: bool = False,
     mesh: Mesh | None = None,
+    share: Share = shares.ALL,
 ) -> Engine:
     """Returns an engine whose episodes have at most the largest suffix bucket of tokens.
+
+    On a `mesh` of several hosts' devices, a host has its `share` of the questions.
 
     Raises ValueError where a crop or a message that can come would fit no bucket.
     """
@@ -122,6 +134,7 @@ def make_engine(
         buckets,
         config.arriving,
         mesh,
+        share,
     )
     way = crops.way_for(jax.default_backend())
     return Engine(model, tokenizer, form, buckets, config, made, way, keep_features=keep_features)
@@ -130,13 +143,13 @@ def make_engine(
 def collect(
     engine: Engine,
     params,
-    questions: Iterable[Question],
+    questions: Iterable[Question | None],
     seed: int,
     step: int,
     first: int = 0,
     tally: Tally | None = None,
 ) -> list[Group]:
-    """Returns a group of episodes for each question, in order; see `stream`."""
+    """Returns a group of episodes for each question, of this host's, in order; see `stream`."""
     done = stream(engine, params, questions, seed, step, first, tally)
     return [group for _, group in sorted(done, key=lambda pair: pair[0])]
 
@@ -144,7 +157,7 @@ def collect(
 def stream(
     engine: Engine,
     params,
-    questions: Iterable[Question],
+    questions: Iterable[Question | None],
     seed: int,
     step: int,
     first: int = 0,
@@ -155,6 +168,10 @@ def stream(
     Keys fold in the number: the same question of the same step gives the same episodes whatever is
     decoded beside it. Questions are taken a few at a time, shortly before they come in.
     `tally` counts along and is complete at the end.
+
+    Several hosts call this together, each with as many questions: its own, as told by
+    `RolloutConfig.is_own`, and None for others. What is called when follows from what rows of all
+    hosts have done, so that all call the same programs; what a host yields are its own groups.
     """
     config, run = engine.config, engine.programs
     tally = Tally() if tally is None else tally
@@ -167,7 +184,7 @@ def stream(
     queue = seats.Queue(built)
     policy = run.policy(params)  # first, while nothing else of the rollout takes memory
     sides = engine.buckets.originals
-    seated = seats.Seats({}, crops.room(engine.way, config.questions, sides, run.room))
+    seated = seats.Seats({}, {}, crops.room(engine.way, config.questions, sides, run.room))
     state = run.start(max(one.prompt_tokens for one in at_once))
     for one, groups in zip(at_once, seats.in_turn(range(config.questions), engine)):
         state = seats.admit(engine, policy, state, one, groups, seated, seed, step)
@@ -177,14 +194,14 @@ def stream(
             state = done(run.decode(policy, state, Until(FOREVER, patience, wanted)))
         queue.prepare()
         with span(Phase.DECODE):
-            snapshot = serve.read(state)
+            snapshot = serve.read(run.rows(state))
         state = _with_room(engine, state, snapshot)
         if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
             state = _serve(engine, policy, state, snapshot, seated)
         for leaving in seats.due(engine, snapshot, seated.taken):
-            for number, group in seats.leave(engine, state, seated.taken, leaving):
-                tally.tokens += sum(int((e.source == Source.SAMPLED).sum()) for e in group.episodes)
-                yield number, group
+            sampled, left = seats.leave(engine, state, seated, leaving)
+            tally.tokens += sampled
+            yield from left
             if following := queue.take():
                 state = seats.admit(engine, policy, state, following, leaving, seated, seed, step)
     tally.steps += int(state.steps)
@@ -199,7 +216,7 @@ def _serve(
 ) -> DecodeState:
     """Gives the waiting rows what they ask for, while the others decode."""
     run = engine.programs
-    rows = {(b, g): row for b, seat in seated.taken.items() for g, row in enumerate(seat.rows)}
+    rows = {(b, g): row for b, seat in seated.own.items() for g, row in enumerate(seat.rows)}
     with span(Phase.LOOKS) as done:
         chunks = serve.in_chunks(engine, snapshot.waiting)
         texts = [serve.new_text(engine, state, snapshot, chunk, rows) for chunk in chunks]
@@ -207,13 +224,15 @@ def _serve(
             state = run.decode(policy, state, Until(AHEAD, FOREVER, FOREVER))
         for text in texts:
             served = serve.insert_looks(engine, snapshot, text, rows, seated.originals)
-            if not served.insertion.count.any():  # they ask once too often, or have no room
-                state = run.settle(state, served.insertion.status)
+            insertion = shares.deal(served.insertion, run.places.insertion)
+            # Where there is none, they ask once too often, or have no room.
+            if not hosts.any_of("insertions", bool(served.insertion.count.any())):
+                state = run.settle(state, insertion.status)
                 continue
             features = run.encode(policy, run.place(served.crops))
-            state = run.append(policy, state, served.insertion, features)
+            state = run.append(policy, state, insertion, features)
             if engine.keep_features:
-                serve.keep_features(served, rows, np.asarray(features))
+                serve.keep_features(served, rows, shares.own(features))
         return done(state)
 
 

@@ -6,12 +6,13 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from r3jax import mesh as mesh_lib
+from r3jax.batches import PromptBatch
 from r3jax.mesh import BATCH, DECODE
 from r3jax.model import caches, qwen
 from r3jax.model.caches import KeyValues, Prefix
 from r3jax.model.config import ModelConfig, TextConfig
 from r3jax.model.qwen import Policy
-from r3jax.rollout.state import Arrivals, DecodeState
+from r3jax.rollout.state import Arrivals, DecodeState, Insertion
 
 
 class Places(NamedTuple):
@@ -22,9 +23,11 @@ class Places(NamedTuple):
     """
 
     policy: Policy | None = None
+    prompts: PromptBatch | None = None
     prefix: Prefix | None = None
     state: DecodeState | None = None
     arrivals: Arrivals | None = None
+    insertion: Insertion | None = None
     dealt: NamedSharding | None = None
     whole: NamedSharding | None = None
 
@@ -33,11 +36,14 @@ def on(config: ModelConfig, groups: int, arriving: int, mesh: Mesh) -> Places:
     """Returns where a rollout of so many groups, `arriving` of them together, lies on a mesh."""
     prefix = of_prefix(config.text, arriving, mesh)
     dealt = NamedSharding(mesh, PartitionSpec(BATCH))
+    positions = NamedSharding(mesh, PartitionSpec(None, BATCH))
     return Places(
         of_policy(config, mesh),
+        PromptBatch(*[dealt] * len(PromptBatch._fields))._replace(positions=positions),
         prefix,
         of_state(config.text, groups, mesh),
         Arrivals(dealt, prefix, dealt, dealt, dealt),
+        Insertion(*[dealt] * len(Insertion._fields))._replace(positions=positions),
         dealt,
         mesh_lib.sharding((), (), mesh, DECODE),
     )

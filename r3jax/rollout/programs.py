@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from r3jax import mesh as mesh_lib
+from r3jax import shares
 from r3jax.buckets import Buckets
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.kernels import region
 from r3jax.model import qwen
 from r3jax.rollout import crops, decode, placing, sampling, state, stops
+from r3jax.shares import Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +26,15 @@ class Programs:
     policy(params) -> policy, which the others read; encode(policy, images) -> features;
     prefill(policy, prompts, features) -> prefix; keys(seed, step, questions) -> [A, G];
     start(prompt_tokens) -> state; admit(state, arrivals) -> state; decode(policy, state, until) ->
-    state; recent(state, rows) -> tokens; append(policy, state, insertion, features) -> state;
+    state; rows(state) -> what the host knows of rows; recent(state, rows) -> tokens;
+    append(policy, state, insertion, features) -> state;
     settle(state, status) -> state; written(state, groups) -> what their rows have written;
     room(shape) -> planes; put(planes, places, picture) -> planes; cut(planes, regions, slots,
     backend) -> images.
 
-    Groups, questions that come in, images and crops are dealt to devices in so many equal `parts`,
-    planes and images as `dealt` says: a part's images and features are its own, and numbered within
-    it.
+    Groups, questions that come in, images and crops are dealt to devices in so many equal `parts`:
+    a part's images and features are its own, and numbered within it. A host brings what is of its
+    `share` of the parts, as `places` say.
 
     A state starts with the first of `slots` a row, and `grow[i](state)` takes it from slots[i] to
     slots[i + 1]: short episodes never pay for the memory of long ones. `spare` slots always stay
@@ -44,7 +46,8 @@ class Programs:
     spare: int
     groups: int
     parts: int
-    dealt: NamedSharding | None
+    places: placing.Places
+    share: Share
 
     policy: Callable
     encode: Callable
@@ -53,6 +56,7 @@ class Programs:
     start: Callable
     admit: Callable
     decode: Callable
+    rows: Callable
     recent: Callable
     append: Callable
     settle: Callable
@@ -67,9 +71,10 @@ class Programs:
         """The part that a group belongs to, and its number within that part."""
         return divmod(group, self.groups // self.parts)
 
-    def place(self, images: Any) -> Any:
-        """Arrays of images, rows of each part one after the other, where programs expect them."""
-        return images if self.dealt is None else jax.device_put(images, self.dealt)
+    def place(self, arrays: Any) -> Any:
+        """Arrays whose rows are of this host's parts, one after the other, where programs expect
+        them."""
+        return shares.deal(arrays, self.places.dealt, self.share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +117,7 @@ def make_programs(
     buckets: Buckets,
     arriving: int | None = None,
     mesh: Mesh | None = None,
+    share: Share = shares.ALL,
 ) -> Programs:
     """Returns the programs for `groups` x `episodes` rows of up to the largest bucket of tokens, of
     which `arriving` (default: all) groups come in together.
@@ -137,7 +143,8 @@ def make_programs(
         spare=spare,
         groups=groups,
         parts=parts,
-        dealt=places.dealt,
+        places=places,
+        share=share,
         policy=jax.jit(functools.partial(qwen.make_policy, model), out_shardings=places.policy),
         encode=make.program(functools.partial(_encode, model, parts), places.dealt),
         prefill=make.program(functools.partial(_prefill, model), places.prefix),
@@ -145,6 +152,7 @@ def make_programs(
         start=make.to_state(functools.partial(_start, model, *shape), static_argnums=0),
         admit=make.update(make.by_part(state.admit, places.state, places.arrivals)),
         decode=make.update(sample, given=1),
+        rows=make.program(state.rows, places.whole),
         recent=make.program(state.recent, places.whole),
         append=make.update(functools.partial(state.append, model), given=1),
         settle=make.update(state.settle),
@@ -177,9 +185,9 @@ def _sampler(
         sampling_config,
         budget,
         parts,
-        allowed=jnp.asarray(rules.allowed),
-        stop_table=jnp.asarray(rules.next_state),
-        end_tokens=jnp.asarray(rules.end_tokens),
+        allowed=rules.allowed,
+        stop_table=rules.next_state,
+        end_tokens=rules.end_tokens,
         spare=spare,
     )
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from r3jax import batches
+from r3jax import batches, shares
 from r3jax.data import chat, frames
 from r3jax.model.qwen import Policy
 from r3jax.patches import VisionBatch
 from r3jax.phases import Phase, span
 from r3jax.records import Episode, Group, Prompt, Question, Source, Stop
 from r3jax.rollout import crops, serve
+from r3jax.rollout.programs import Programs
 from r3jax.rollout.state import Arrivals, DecodeState, Status, Written
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class Seat:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """Questions on their way in: prompts, the images to encode for them, and which of the images'
-    features each prompt shows. `prompt_tokens` is the bucket that they need."""
+    """Questions on their way in, by `numbers`; of those that are this host's, prompts, the images
+    to encode for them, and which of the images' features each prompt shows. `prompt_tokens` is the
+    bucket that they need."""
 
     numbers: Sequence[int]
     questions: Sequence[Question]
@@ -57,9 +59,11 @@ class Built:
 
 @dataclasses.dataclass
 class Seats:
-    """Who has which group of rows, and the images that looks of the groups are cut from."""
+    """Which question has which group of rows; more of those that are this host's; and the images
+    that looks of the groups are cut from."""
 
-    taken: dict[int, Seat]
+    taken: dict[int, int]
+    own: dict[int, Seat]
     originals: crops.Originals
 
 
@@ -84,7 +88,7 @@ class Queue:
         return taken
 
 
-def build(engine: "Engine", questions: Iterable[Question], first: int) -> Iterator[Built]:
+def build(engine: "Engine", questions: Iterable[Question | None], first: int) -> Iterator[Built]:
     """Builds the prompts of questions, as many at a time as come in together."""
     size = engine.config.arriving
     numbered = enumerate(questions, first)
@@ -93,10 +97,13 @@ def build(engine: "Engine", questions: Iterable[Question], first: int) -> Iterat
             yield _build(engine, *zip(*batch))
 
 
-def _build(engine: "Engine", numbers: Sequence[int], questions: Sequence[Question]) -> Built:
-    prompts, seen = zip(*(chat.build_prompt(q, engine.tokenizer, engine.form) for q in questions))
-    size = engine.config.arriving // engine.programs.parts
-    parts = [prompts[begin : begin + size] for begin in range(0, engine.config.arriving, size)]
+def _build(engine: "Engine", numbers: Sequence[int], asked: Sequence[Question | None]) -> Built:
+    arriving, run = engine.config.arriving, engine.programs
+    own, size = run.share.of(arriving), arriving // run.parts
+    questions = asked[own.start : own.stop]
+    built = [chat.build_prompt(one, engine.tokenizer, engine.form) for one in questions]
+    prompts, seen = [prompt for prompt, _ in built], [frame for _, frame in built]
+    parts = [prompts[begin : begin + size] for begin in range(0, len(own), size)]
     images, index = batches.pack_parts(
         [[image for prompt in part for image in prompt.images] for part in parts],
         engine.buckets.images,
@@ -124,36 +131,44 @@ def admit(
     width = state.prefix.mask.shape[1]
     if built.prompt_tokens > width:
         state, width = run.widen[built.prompt_tokens](state), built.prompt_tokens
-    missing = config.arriving - len(built.prompts)
-    prompts = [*built.prompts, *built.prompts[:1] * missing]
+    own, groups = run.share.of(config.arriving), groups[: len(built.numbers)]
+    missing = config.arriving - len(groups)
     image_id = engine.tokenizer.ids.image_pad
-    shown = [*built.shown, *built.shown[:1] * missing]
-    batch = batches.pad_prompts(prompts, shown, width, image_id)
-    numbers = np.array([*built.numbers, *built.numbers[:1] * missing], np.int32)
-    places = [run.part_of(group)[1] for group in groups[: len(built.prompts)]]
-    nowhere = [run.groups] * missing
+    batch = batches.pad_prompts(built.prompts, built.shown, width, image_id, len(own))
+    numbers, last = np.array(built.numbers, np.int32), np.zeros((2, len(own)), np.int32)
+    for slot, prompt in enumerate(built.prompts):
+        last[:, slot] = prompt.tokens[-1], prompt.positions[0, -1]
     with span(Phase.PREFILL) as done:
         features = run.encode(policy, run.place(built.images))
+        prompts = shares.deal(batch, run.places.prompts, run.share)
+        last_token, last_position = run.place(tuple(last))
         arrivals = Arrivals(
-            group=np.array([*places, *nowhere], np.int32),
-            prefix=run.prefill(policy, batch, features),
-            last_token=np.array([p.tokens[-1] for p in prompts], np.int32),
-            last_position=np.array([p.positions[0, -1] for p in prompts], np.int32),
-            keys=run.keys(seed, step, numbers),
+            group=np.array([*_within(run, groups), *[run.groups] * missing], np.int32),
+            prefix=run.prefill(policy, prompts, features),
+            last_token=last_token,
+            last_position=last_position,
+            keys=run.keys(seed, step, np.resize(numbers, config.arriving)),
         )
         state = done(run.admit(state, arrivals))
-        pictures = [question.images[0] for question in built.questions]
-        seats.originals = crops.put(
-            seats.originals, groups, pictures, run.put, run.parts, run.place
-        )
-    table = np.asarray(features) if engine.keep_features else None
-    seats.taken.update(zip(groups, _seats(engine, built, table)))
+        ours = groups[own.start : own.stop]
+        pictures = {group: q.images[0] for group, q in zip(ours, built.questions)}
+        dealt = run.put, run.parts, run.share, run.place
+        seats.originals = crops.put(seats.originals, groups, pictures, *dealt)
+    table = shares.own(features) if engine.keep_features else None
+    seats.taken.update(zip(groups, built.numbers))
+    seats.own.update(zip(ours, _seats(engine, built, own.start, table)))
     return state
 
 
-def _seats(engine: "Engine", built: Built, table: np.ndarray | None) -> Iterator[Seat]:
+def _within(run: Programs, groups: Sequence[int]) -> list[int]:
+    """The numbers of groups within their parts."""
+    return [run.part_of(group)[1] for group in groups]
+
+
+def _seats(engine: "Engine", built: Built, first: int, table: np.ndarray | None) -> Iterator[Seat]:
     size = engine.config.arriving // engine.programs.parts
-    rows = zip(built.numbers, built.questions, built.prompts, built.frames, built.shown)
+    numbers = built.numbers[first:]
+    rows = zip(numbers, built.questions, built.prompts, built.frames, built.shown)
     for slot, (number, question, prompt, frame, index) in enumerate(rows):
         if table is not None:
             prompt = dataclasses.replace(prompt, features=table[slot // size, index])
@@ -171,7 +186,7 @@ def in_turn(groups: Iterable[int], engine: "Engine") -> list[list[int]]:
     return [[g for part in dealt for g in part[at : at + together]] for at in begins]
 
 
-def due(engine: "Engine", snapshot: serve.Snapshot, taken: Mapping[int, Seat]) -> list[list[int]]:
+def due(engine: "Engine", snapshot: serve.Snapshot, taken: Mapping[int, int]) -> list[list[int]]:
     """The groups that are to leave, as many at a time as come in together.
 
     Fewer leave only where no row has anything more to do.
@@ -182,18 +197,25 @@ def due(engine: "Engine", snapshot: serve.Snapshot, taken: Mapping[int, Seat]) -
 
 
 def leave(
-    engine: "Engine", state: DecodeState, taken: dict[int, Seat], groups: Sequence[int]
-) -> Iterator[tuple[int, Group]]:
-    """Takes finished groups out of their seats; yields the number of each question and its record.
+    engine: "Engine", state: DecodeState, seats: Seats, groups: Sequence[int]
+) -> tuple[int, list[tuple[int, Group]]]:
+    """Takes finished groups, at most as many as come in together, out of their seats.
 
-    At most as many as come in together.
+    Returns how many tokens they sampled, and of those that are this host's the number of each
+    question and its record.
     """
     padded = np.resize(np.array(groups, np.int32), engine.config.arriving)
     written = jax.device_get(engine.programs.written(state, padded))
+    filled = np.arange(written.source.shape[-1]) < written.length[: len(groups), :, None]
+    sampled = int(((written.source[: len(groups)] == Source.SAMPLED) & filled).sum())
+    left = []
     for at, group in enumerate(groups):
-        seat = taken.pop(group)
-        episodes = tuple(_episode(engine, written, (at, g), row) for g, row in enumerate(seat.rows))
-        yield seat.number, Group(seat.question, seat.prompt, episodes)
+        seats.taken.pop(group)
+        if seat := seats.own.pop(group, None):
+            rows = enumerate(seat.rows)
+            episodes = tuple(_episode(engine, written, (at, g), row) for g, row in rows)
+            left.append((seat.number, Group(seat.question, seat.prompt, episodes)))
+    return sampled, left
 
 
 def _episode(engine: "Engine", written: Written, at: tuple[int, int], row: serve.Row) -> Episode:

@@ -12,12 +12,14 @@ import jax
 import numpy as np
 
 from r3jax import batches, buckets, patches, positions
+from r3jax.arrays import Array
 from r3jax.data import chat, frames, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.patches import FACTOR, VisionBatch
 from r3jax.records import Look, LookOutcome, Question
+from r3jax.regions import RegionBatch
 from r3jax.rollout import crops
-from r3jax.rollout.state import KEEP, DecodeState, Insertion, Status
+from r3jax.rollout.state import KEEP, DecodeState, Insertion, Rows, Status
 
 if TYPE_CHECKING:
     from r3jax.rollout.engine import Engine
@@ -62,10 +64,9 @@ class Snapshot:
         return tuple(int(b) for b in np.flatnonzero(done.all(axis=1)))
 
 
-def read(state: DecodeState) -> Snapshot:
-    """Fetches what the host needs of all rows from the device: four numbers a row at most."""
-    parts = (state.length, state.next_position, state.status, state.waited)
-    length, next_position, status, waited = jax.device_get(parts)
+def read(rows: Rows) -> Snapshot:
+    """Fetches what the host needs of all rows from the device."""
+    length, next_position, status, waited = jax.device_get(rows)
     return Snapshot(length, next_position, status, int(waited))
 
 
@@ -105,12 +106,13 @@ def new_text(
     rows: Mapping[Place, Row],
 ) -> dict[Place, str]:
     """Fetches what each row of `chunk` has written since its last look: nothing else of the rows
-    comes to the host."""
+    comes to the host. Of other hosts' rows nothing is made."""
     tokens = np.asarray(engine.programs.recent(state, asking(engine, chunk)))
-    new = [int(snapshot.length[at]) - rows[at].read for at in chunk]
+    own = [(at, row) for at, row in zip(chunk, tokens) if at in rows]
+    new = [int(snapshot.length[at]) - rows[at].read for at, _ in own]
     return {
         at: engine.tokenizer.decode(row[max(len(row) - count, 0) :])
-        for at, row, count in zip(chunk, tokens, new)
+        for (at, row), count in zip(own, new)
     }
 
 
@@ -153,8 +155,9 @@ def _check_look_tokens(
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """What is inserted after rows, for the whole batch; the crops to encode for it, and where the
-    features of each row's crop will be: its part, and numbers in the part's table."""
+    """What is inserted after rows, for the whole batch, right in this host's groups; the crops to
+    encode for it, of this host's parts; and where the features of each row's crop will be: its
+    part among them, and numbers in the part's table."""
 
     insertion: Insertion
     crops: VisionBatch
@@ -177,14 +180,19 @@ def insert_looks(
         at: _answer_box(engine, snapshot, at, written, rows[at], insertion)
         for at, written in text.items()
     }
-    parts = range(engine.programs.parts)
+    run = engine.programs
+    parts = run.share.of(run.parts)
     shown, asked = [[] for _ in parts], [[] for _ in parts]
     for at, look in answers.items():
         if look is not None:
-            part, number = engine.programs.part_of(at[0])
-            shown[part].append(at)
-            asked[part].append((number, look))
-    given = asked, engine.buckets.crops, "crops of a rollout", engine.programs.cut
+            part, number = run.part_of(at[0])
+            shown[part - parts.start].append(at)
+            asked[part - parts.start].append((number, look))
+
+    def cut(planes: Array, regions: RegionBatch, *how) -> VisionBatch:
+        return run.cut(planes, run.place(regions), *how)
+
+    given = asked, engine.buckets.crops, "crops of a rollout", cut
     vision, index = crops.cut(originals, *given)
     where = {}
     for number, (part, found) in enumerate(zip(shown, index, strict=True)):

@@ -85,6 +85,16 @@ class Insertion(NamedTuple):
     status: Array
 
 
+class Rows(NamedTuple):
+    """What hosts read of all rows after a decode call, as in a `DecodeState`: four numbers a row at
+    most."""
+
+    length: Array
+    next_position: Array
+    status: Array
+    waited: Array
+
+
 class Written(NamedTuple):
     """What rows of some groups [A, G] have written, as in a `DecodeState`."""
 
@@ -158,6 +168,11 @@ def embed(
     run = functools.partial(model.apply, {"params": policy.params}, method="embed")
     dealt = (y.reshape(len(features), -1, *y.shape[1:]) for y in (tokens, index))
     return jax.vmap(run)(*dealt, features).reshape(*tokens.shape, -1)
+
+
+def rows(state: DecodeState) -> Rows:
+    """Returns what hosts read of all rows."""
+    return Rows(*(getattr(state, name) for name in Rows._fields))
 
 
 def written(state: DecodeState, group: Int[Array, "A"]) -> Written:

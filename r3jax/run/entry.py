@@ -1,12 +1,15 @@
 """What the programs in launch/ share: one line for a mistake of the user, a traceback for ours."""
 
 import sys
+import traceback
 from collections.abc import Callable
 
+import jax
 from absl import logging
 
-from r3jax import host
-from r3jax.run.session import NonFiniteError
+from r3jax import host, hosts
+from r3jax.hosts import HostError
+from r3jax.run.session import NonFiniteError, Stopped
 
 
 def call(name: str, function: Callable[[], None]) -> int:
@@ -14,15 +17,26 @@ def call(name: str, function: Callable[[], None]) -> int:
 
     An error that r3jax raises about its input, and a file that cannot be read or written, are
     printed to stderr without traceback (exit code 1). Everything else is a bug and keeps its own.
+    A run that a signal has stopped, with all saved, ended as it should. One of several hosts that
+    fails ends at once, and tells the others.
     """
     host.keep_freed_memory()
     logging.set_verbosity(logging.ERROR)  # Orbax tells a long story otherwise
     try:
         function()
-    except (ValueError, OSError, ImportError, NonFiniteError) as error:
-        if not is_about_input(error):
+    except Stopped as told:
+        print(f"{name}: {told}")
+    except Exception as error:
+        known = isinstance(error, ValueError | OSError | ImportError | NonFiniteError | HostError)
+        if known and is_about_input(error):
+            print(f"{name}: {error}", file=sys.stderr)
+        elif hosts.several():
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                hosts.blame()
+            traceback.print_exc()
+        else:
             raise
-        print(f"{name}: {error}", file=sys.stderr)
+        hosts.fail(f"{type(error).__name__}: {error}")
         return 1
     return 0
 

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from r3jax import mesh as mesh_lib
+from r3jax import shares
 from r3jax.mesh import BATCH
 from r3jax.model.config import ModelConfig
 from r3jax.run import warm
+from r3jax.shares import Share
 from r3jax.update import placing, steps
 from r3jax.update.losses import UpdateBatch
 from r3jax.update.state import Optimizer, TrainState, init_state
@@ -23,7 +25,7 @@ class Learner:
     `step` alone runs where a step is one batch; else `zeros`, `add` for each micro-batch, `apply`.
     Each gives the memory of what it changes to its result. On a `mesh` the state is split and the
     rows of batches, `rows` of them, are dealt to devices: `places` and `groups` are their
-    shardings.
+    shardings, and `whole` that of what all have. A host packs `own_rows` of them, its `share`.
     """
 
     def __init__(
@@ -32,16 +34,19 @@ class Learner:
         optimizer: Optimizer,
         config: ModelConfig,
         mesh: Mesh | None = None,
+        share: Share = shares.ALL,
     ):
-        self.mesh, self.rows = mesh, 1
-        self.groups = gradient = whole = None
+        self.mesh, self.rows, self.share = mesh, 1, share
+        self.groups = self.whole = gradient = None
         self.places = TrainState(None, None, None)
         if mesh is not None:
             self.rows = mesh_lib.shards(mesh)
             self.places = placing.of_state(config, optimizer, mesh)
-            gradient, whole = optimizer.chosen(self.places.params), self.places.step
+            gradient, self.whole = optimizer.chosen(self.places.params), self.places.step
             self.groups = NamedSharding(mesh, PartitionSpec(BATCH))
-        state, groups, bound = self.places, self.groups, functools.partial
+        self.own_rows = self.rows // share.count
+        state, groups, whole = self.places, self.groups, self.whole
+        bound = functools.partial
 
         def program(function: Callable, *result, given: int | None = None):
             function = mesh_lib.on(mesh, function)
@@ -57,7 +62,8 @@ class Learner:
 
     def init(self, params: dict) -> TrainState:
         """The state before the first step, where steps expect it."""
-        params = jax.device_put(params, self.places.params)
+        given = self.places.params
+        params = jax.device_put(params) if given is None else shares.deal(params, given)
         return self._init(params)._replace(params=params)
 
     def shape_of_init(self, params: dict) -> TrainState:
@@ -66,12 +72,9 @@ class Learner:
         return shapes if self.mesh is None else mesh_lib.lying(shapes, self.places)
 
     def place_batch(self, batch: UpdateBatch) -> UpdateBatch:
-        """The batch where steps expect it."""
-        return (
-            batch
-            if self.mesh is None
-            else jax.device_put(batch, placing.of_batch(batch, self.mesh))
-        )
+        """This host's share of a batch, as the batch, where steps expect it."""
+        places = None if self.mesh is None else placing.of_batch(batch, self.mesh)
+        return shares.deal(batch, places, self.share)
 
     def shape_of(self, batch: UpdateBatch) -> UpdateBatch:
         """The shapes of a batch where steps expect it."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from r3jax import hosts
 from r3jax.buckets import Buckets
 from r3jax.data import looks, vlir
 from r3jax.data.images import ImageSource
@@ -25,6 +26,7 @@ from r3jax.rollout import engine
 from r3jax.run import evaluate, pretrained, rgrpo, sft, showcase
 
 MODES = {"greedy": 0.0, "temperature_1": 1.0}
+RESULTS = "results.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def run(config: LookAgainConfig, workdir: str | Path, profile: int | None = None
     `profile` is how many steps of each stage to time (`run/profiler.py`).
     """
     workdir = Path(workdir)
-    path = workdir / "results.json"
+    path = workdir / RESULTS
     if path.is_file():
         return path
     data = write_data(config, workdir / "data")
@@ -72,13 +74,23 @@ def run(config: LookAgainConfig, workdir: str | Path, profile: int | None = None
     blind = _stage("no_crop", config, config.base, workdir, profile)
     final = _stage("rgrpo", config, taught, workdir, profile)
     models = {"base": config.base, "sft": taught, "rgrpo": final, "no_crop": blind}
-    print(f"asking {', '.join(models)} and the controls {config.counts['test']} questions each")
-    results = evaluate_all(config, models, data / "test.json", workdir / "evaluations")
-    showcase.write(config, workdir, results)
-    shutil.copytree(final, workdir / "export", dirs_exist_ok=True)
-    _write_whole(path, results)  # last: where it stands, everything is there
-    print(f"{told(results)}; report: {workdir / 'report' / 'index.html'}")
+    if hosts.leads():  # questions are asked on a device of one host
+        with hosts.apart():
+            _conclude(config, workdir, models, data / "test.json")
+    hosts.wait("results")
     return path
+
+
+def _conclude(
+    config: LookAgainConfig, workdir: Path, models: Mapping[str, str | Path], test: Path
+) -> None:
+    """Evaluates what was trained, and writes what all comes to."""
+    print(f"asking {', '.join(models)} and the controls {config.counts['test']} questions each")
+    results = evaluate_all(config, models, test, workdir / "evaluations")
+    showcase.write(config, workdir, results)
+    shutil.copytree(models["rgrpo"], workdir / "export", dirs_exist_ok=True)
+    _write_whole(workdir / RESULTS, results)  # last: where it stands, everything is there
+    print(f"{told(results)}; report: {workdir / 'report' / 'index.html'}")
 
 
 def told(results: Mapping) -> str:
@@ -92,23 +104,27 @@ def told(results: Mapping) -> str:
 
 
 def write_data(config: LookAgainConfig, directory: Path) -> Path:
-    """Writes the world once, and the control's rows: the same questions, answered unseen.
+    """Writes the world once.
 
     Raises: ValueError where the directory holds another world.
     """
     if (directory / "meta.json").is_file():
         _check_world(config, directory / "meta.json")
-        return directory
-    directory.mkdir(parents=True, exist_ok=True)
-    files.write_world(directory, config.seed, config.counts, config.world, config.noise)
+    elif hosts.leads():
+        directory.mkdir(parents=True, exist_ok=True)
+        files.write_world(directory, config.seed, config.counts, config.world, config.noise)
+    hosts.wait("world")
     return directory
 
 
 def write_unseen(data: Path, name: str) -> Path:
-    """Writes the control's rows of a file of traces; returns their file."""
-    rows = json.loads((data / f"{name}.json").read_text("utf-8"))
+    """Writes the control's rows of a file of traces, the same questions, answered unseen; returns
+    their file."""
     target = data / f"no_crop_{name}.json"
-    target.write_text(json.dumps([_without_looking(row) for row in rows]), "utf-8")
+    if hosts.leads():
+        rows = json.loads((data / f"{name}.json").read_text("utf-8"))
+        target.write_text(json.dumps([_without_looking(row) for row in rows]), "utf-8")
+    hosts.wait("unseen")
     return target
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from r3jax import metrics
+from r3jax import hosts, metrics
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.records import ScoredGroup
 from r3jax.run import infer
@@ -26,9 +26,12 @@ def write(
     """Writes report/index.html, and the first episode as report/trace.png; returns the page.
 
     `stages` maps a name ("SFT") to the directory with its metrics; of each group of `scored` the
-    first episode is shown, its tokens told apart by `tokenizer`.
+    first episode is shown, its tokens told apart by `tokenizer`. Of several hosts the first writes,
+    and shows episodes of its own.
     """
     path, config = workdir / REPORT, workdir / CONFIG
+    if not hosts.leads():
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     page = report.report_html(
         title=title,

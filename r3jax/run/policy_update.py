@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r3jax import mesh as mesh_lib
+from r3jax import shares
 from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.run import warm
 from r3jax.run.learner import Learner
 from r3jax.run.rgrpo_config import RgrpoRunConfig
+from r3jax.shares import Share
 from r3jax.update import losses, pack
 from r3jax.update.state import is_frozen, make_optimizer
 
@@ -34,10 +36,16 @@ class PolicyUpdate:
 
 
 def make(
-    config: RgrpoRunConfig, model: Qwen25VL, params: dict, allowed: Any, mesh: Mesh | None
+    config: RgrpoRunConfig,
+    model: Qwen25VL,
+    params: dict,
+    allowed: Any,
+    mesh: Mesh | None,
+    share: Share = shares.ALL,
 ) -> PolicyUpdate:
-    """Returns what updates a policy on a mesh, given its parameters and which tokens it may sample
-    [V], or the shapes of both; the reference is still to be frozen."""
+    """Returns what updates a policy on a mesh, of whose batches this host has a share, given its
+    parameters and which tokens it may sample [V], or the shapes of both; the reference is still to
+    be frozen."""
     optimizer = make_optimizer(config.optimizer, params)
     forward = losses.ForwardConfig(
         temperature=config.rollout.sampling.logp_temperature,
@@ -45,7 +53,7 @@ def make(
         train_vision=not is_frozen(config.optimizer, "vision"),
     )
     loss = functools.partial(losses.rgrpo_loss, model, forward, config.loss)
-    learner = Learner(loss, optimizer, model.config, mesh)
+    learner = Learner(loss, optimizer, model.config, mesh, share)
     if not config.loss.kl_coefficient:
         return PolicyUpdate(model, learner, allowed)
     # A copy: the policy's own arrays are given away to the first update.
@@ -81,16 +89,14 @@ def take_programs(
 
 
 def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start):
-    """The `updates` of a step on its groups: the state after them, and their statistics."""
+    """The `updates` of a step on its groups, of which this host has a share: the state after them,
+    and their statistics."""
     with span(Phase.DATA):
-        dealt = pack.deal(scored, config.micro_batch, pack.longest)
-        image_pad = start.tokenizer.ids.image_pad
-        rows = learning.learner.rows
-        packed = [
-            pack.pack_scored(one, config.buckets, image_pad, config.scale_by_std, rows)
-            for one in dealt
-        ]
-        batches = [learning.learner.place_batch(one) for one in pack.as_one_step(packed)]
+        learner = learning.learner
+        dealt = pack.deal(scored, config.micro_batch // learner.share.count, pack.longest)
+        given = config.buckets, start.tokenizer.ids.image_pad, config.scale_by_std, learner.own_rows
+        packed = pack.as_one_step([pack.pack_scored(one, *given) for one in dealt], learner.share)
+        batches = [learner.place_batch(one) for one in packed]
     reference = old = [None] * len(batches)
     if learning.score is not None:
         with span(Phase.LOG_PROBS) as done:
@@ -100,5 +106,5 @@ def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start)
     for _ in range(config.updates):
         parts = [(*part, learning.allowed) for part in zip(batches, old, reference, strict=True)]
         with span(Phase.UPDATE) as done:
-            state, numbers, old = done(learning.learner.update(state, parts))
+            state, numbers, old = done(learner.update(state, parts))
     return state, jax.device_get(numbers)

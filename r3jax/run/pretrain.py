@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from r3jax import hosts
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.world import generate, lessons, pretrain
@@ -91,8 +92,11 @@ def run(
 ) -> Path:
     """Trains, resuming where a run in `workdir` stopped; returns the exported model directory.
 
-    `profile` is how many steps to time (`run/profiler.py`).
+    `profile` is how many steps to time (`run/profiler.py`). Raises: ValueError on several hosts,
+    which a model as small as that has no use for.
     """
+    if hosts.several():
+        raise ValueError("config.kind: pretrain runs on one host, found several")
     start = _start(config, Path(workdir) / "start")
     model = start.model()
     heads = dense.init_heads(

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from r3jax import hosts
 from r3jax.checkpoint import hf, hf_config
 from r3jax.data import chat, chat_file
 from r3jax.data.tokenizer import Tokenizer
@@ -79,7 +80,10 @@ def describe(directory: str | Path) -> ModelConfig:
 
 def carry(pretrained: Pretrained, workdir: str | Path) -> None:
     """Puts config, tokenizer and processor files into `hf/` of a workdir, so that any of its
-    checkpoints can be exported on its own (launch/export_hf.py)."""
+    checkpoints can be exported on its own (launch/export_hf.py). Of several hosts the first does.
+    """
+    if not hosts.leads():
+        return
     target = Path(workdir) / "hf"
     hf.copy_surroundings(pretrained.directory, target)
     chat_file.save_chat(pretrained.form, target)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from r3jax import hosts, shares
 from r3jax.phases import Phase, span
 from r3jax.records import Group, Question, ScoredGroup
 from r3jax.reward import stats
 from r3jax.rollout import engine
+from r3jax.shares import Share
 
 
 def collect(
@@ -21,7 +23,8 @@ def collect(
     """Collects and scores one batch of groups; flat ones are replaced by those of up to `refill`
     more batches.
 
-    Returns the groups as they were first rolled out, and those to train on.
+    Returns the groups as they were first rolled out, and those to train on: of several hosts each
+    has its own, and replaces those that are flat by its own.
     """
 
     def roll(turn: int) -> list[ScoredGroup]:
@@ -34,7 +37,7 @@ def collect(
 
     first = scored = roll(0)
     for turn in range(1, refill + 1):
-        if not any(stats.is_flat(one) for one in scored):
+        if not hosts.any_of("flat groups", any(stats.is_flat(one) for one in scored)):
             break
         scored = replace_flat(scored, roll(turn))
     return first, scored
@@ -49,10 +52,16 @@ def replace_flat(scored: Sequence[ScoredGroup], fresh: Sequence[ScoredGroup]) ->
     return [next(useful, one) if stats.is_flat(one) else one for one in scored]
 
 
-def summarise(first: Sequence[ScoredGroup], trained: Sequence[ScoredGroup]) -> dict[str, float]:
-    """Numbers of the groups as first rolled out: those left after replacing look better.
+def summarise(
+    first: Sequence[ScoredGroup], trained: Sequence[ScoredGroup], share: Share = shares.ALL
+) -> dict[str, float]:
+    """Numbers of the groups of all hosts, of which this one has a share, as first rolled out: those
+    left after replacing look better.
 
     `replaced_groups` is the share of them that others stand for in the update.
     """
     replaced = [one is not other for one, other in zip(first, trained, strict=True)]
-    return {**stats.summarise(first), "replaced_groups": sum(replaced) / len(replaced)}
+    own = [[stats.measure(one), bool(other)] for one, other in zip(first, replaced)]
+    found = share.one_of_each(hosts.gather("what the groups are like", own))
+    measured, replaced = zip(*(one for of_host in found for one in of_host))
+    return {**stats.means(measured), "replaced_groups": sum(replaced) / len(replaced)}

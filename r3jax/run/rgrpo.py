@@ -14,9 +14,10 @@ from pathlib import Path
 import grain
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from r3jax import hosts, metrics, shares
 from r3jax import mesh as mesh_lib
-from r3jax import metrics
 from r3jax.data import pipelines, sources, traces, vlir
 from r3jax.data.images import ImageSource
 from r3jax.phases import Phase, span
@@ -28,6 +29,7 @@ from r3jax.run.learner import Learner
 from r3jax.run.policy_update import PolicyUpdate
 from r3jax.run.rgrpo_config import RgrpoRunConfig
 from r3jax.run.session import Session
+from r3jax.shares import Share
 from r3jax.update.state import is_frozen
 
 SHOWN = {
@@ -49,16 +51,19 @@ def run(
 
     `profile` is how many steps to time (`run/profiler.py`).
     """
-    start, learning, state = _begin(config, workdir)
+    mesh = mesh_lib.mesh_of(config.mesh)
+    rolling = mesh_lib.for_rollouts(mesh, config.rollout.tensor)
+    share = shares.of_host(mesh, rolling)
+    start, learning, state = _begin(config, workdir, mesh, share)
     rows = sources.read_rl(config.data)
-    eng = _make_engine(config, start, learning, [row.image for row in rows])
-    iterator = _questions(config, start, rows)
+    eng = _make_engine(config, start, learning, rolling, [row.image for row in rows])
+    iterator = _questions(config, start, rows, share)
     score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
     made_from = origins.fingerprints(config.model, config.data)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
-        if told := mesh_lib.unused(learning.learner.mesh):
+        if told := mesh_lib.unused(mesh):
             run.progress.note(told)
         watch = remember(config.alarms, run.workdir)
         if not run.is_done:
@@ -71,10 +76,10 @@ def run(
             )
             rolled = time.monotonic()
             state, numbers = policy_update.update(config, learning, state, scored, start)
-            summary = refill.summarise(first, scored)
+            summary = refill.summarise(first, scored, share)
             messages = watch.check(step, summary)
             numbers = {**summary, **watch.numbers(step), **numbers}
-            run.record(step, numbers, _speeds(tally, scored, began, rolled))
+            run.record(step, numbers, _speeds(tally, began, rolled))
             for message in messages:
                 run.progress.note(message)
             if run.save_if_due(step, state):
@@ -91,14 +96,13 @@ def every_program(
     policy_update.take_programs(config, eng, learning, state, take)
 
 
-def _begin(config: RgrpoRunConfig, workdir: str | Path):
+def _begin(config: RgrpoRunConfig, workdir: str | Path, mesh: Mesh | None, share: Share):
     """The model, whose weights nobody keeps as they were; what updates it; the state before it."""
     start = pretrained.load(config.model, on_host=True)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)
-    mesh = mesh_lib.mesh_of(config.mesh)
-    learning = policy_update.make(config, model, start.params, jnp.asarray(allowed), mesh)
+    learning = policy_update.make(config, model, start.params, allowed, mesh, share)
     state = learning.learner.init(start.params)
     if learning.freeze is not None:
         learning = dataclasses.replace(learning, reference=learning.freeze(state.params))
@@ -106,14 +110,25 @@ def _begin(config: RgrpoRunConfig, workdir: str | Path):
 
 
 def _make_engine(
-    config: RgrpoRunConfig, start, learning: PolicyUpdate, shown: Sequence[ImageSource]
+    config: RgrpoRunConfig,
+    start,
+    learning: PolicyUpdate,
+    mesh: Mesh | None,
+    shown: Sequence[ImageSource],
 ) -> engine.Engine:
-    """What rolls out questions about these images, all of which fit."""
-    mesh = mesh_lib.for_rollouts(learning.learner.mesh, config.rollout.tensor)
+    """What rolls out questions about these images, all of which fit, on a mesh."""
     _check(config, start, learning.learner, 1 if mesh is None else mesh_lib.shards(mesh), shown)
     shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), shown)
     frozen = is_frozen(config.optimizer, "vision")
-    given = start.tokenizer, start.form, shapes, config.rollout, frozen, mesh
+    given = (
+        start.tokenizer,
+        start.form,
+        shapes,
+        config.rollout,
+        frozen,
+        mesh,
+        learning.learner.share,
+    )
     return engine.make_engine(learning.model, *given)
 
 
@@ -138,30 +153,34 @@ def _report(config: RgrpoRunConfig, workdir: Path, title: str, step: int, scored
     pages.write(workdir, title, summary, {title: workdir}, scored, start.tokenizer)
 
 
-def _questions(config: RgrpoRunConfig, start, rows: Sequence[vlir.RlRow]) -> grain.DatasetIterator:
+def _questions(
+    config: RgrpoRunConfig, start, rows: Sequence[vlir.RlRow], share: Share
+) -> grain.DatasetIterator:
+    """Batches of questions, of which a host loads its share."""
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(row.tags.get(config.group_by_tag, ""), []).append(number)
     alike = tuple(tuple(groups[value]) for value in sorted(groups))
     plan = pipelines.BatchPlan(alike, config.rollout.questions, config.seed)
     bounds = start.form.image_bounds
-    return pipelines.stream(plan, lambda i: traces.load_question(rows[i], bounds))
+    is_own = functools.partial(config.rollout.is_own, share=share)
+    return pipelines.stream(plan, lambda i: traces.load_question(rows[i], bounds), is_own)
 
 
 def remember(config: AlarmConfig, workdir: Path) -> Alarms:
-    """Returns alarms that have seen the steps in metrics.jsonl, as if the run had never stopped."""
+    """Returns alarms that have seen the steps in metrics.jsonl, as if the run had never stopped; of
+    several hosts the first has them, which writes."""
     watch = Alarms(config)
-    for line in metrics.read(workdir / metrics.METRICS):
+    for line in metrics.read(workdir / metrics.METRICS) if hosts.leads() else ():
         watch.check(int(line["step"]), line)
     return watch
 
 
-def _speeds(tally, scored, began: float, rolled: float) -> dict[str, float]:
+def _speeds(tally: engine.Tally, began: float, rolled: float) -> dict[str, float]:
     ended = time.monotonic()
-    sampled = sum((e.source == 1).sum() for one in scored for e in one.group.episodes)
     return {
         "rollout_s": rolled - began,
         "update_s": ended - rolled,
-        "tokens_per_s": float(sampled) / (ended - began),
+        "tokens_per_s": tally.tokens / (ended - began),
         "useful_row_steps": tally.useful,
     }

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import grain
+import rich.console
 
+from r3jax import hosts
 from r3jax.checkpoint.store import Store
 from r3jax.compiles import CompileCounter
 from r3jax.metrics import MetricsWriter
@@ -17,6 +19,7 @@ from r3jax.progress import Progress
 from r3jax.run import origins
 from r3jax.run.goodput import Goodput
 from r3jax.run.profiler import Profiler
+from r3jax.run.stop_signal import StopSignal
 from r3jax.update.state import TrainState
 
 
@@ -44,12 +47,18 @@ class NonFiniteError(RuntimeError):
     """The loss or a gradient is no number: training stopped before anything was saved."""
 
 
+class Stopped(Exception):
+    """A signal asked for it, and all is saved: the same command goes on."""
+
+
 class Session:
     """One stage of training in one directory: checkpoints, metrics, progress.
 
     Use it as a context manager; `state` and `start` are where to go on. `made_from` holds a
     fingerprint of each input: a run goes on with those that it began with. `profile` is how many
-    steps to time, phase by phase.
+    steps to time, phase by phase. Of several hosts the first writes what there is one of.
+
+    Raises: Stopped after a step in which SIGTERM came to any host.
     """
 
     def __init__(
@@ -75,12 +84,19 @@ class Session:
             self.state = restored.state
             self.iterator.set_state(restored.iterator_state)
             self.start = restored.meta["next_step"]
+        leads = hosts.leads()
+        profile = profile if leads else None
         self.profiler = Profiler(self.workdir, title, profile, self.start, config.steps)
-        self.metrics = MetricsWriter(self.workdir, self.start, config.tensorboard)
-        self.progress = Progress(title, config.steps, shown, self.start)
+        self.metrics = None
+        if leads:
+            self.metrics = MetricsWriter(self.workdir, self.start, config.tensorboard)
+        console = None if leads else rich.console.Console(quiet=True)
+        self.progress = Progress(title, config.steps, shown, self.start, console=console)
+        self._stop, self._stopping = StopSignal(), False
         self._began = time.monotonic()
 
     def __enter__(self) -> "Session":
+        self._stop.__enter__()
         self.progress.__enter__()
         self.compiles.__enter__()
         if self.is_done:
@@ -90,8 +106,10 @@ class Session:
     def __exit__(self, *exception) -> None:
         self.compiles.__exit__(*exception)
         self.progress.__exit__(*exception)
-        self.metrics.close()
+        if self.metrics is not None:
+            self.metrics.close()
         self.store.close()
+        self._stop.__exit__(*exception)
 
     @property
     def is_done(self) -> bool:
@@ -106,6 +124,11 @@ class Session:
                 yield step
             if told := self.profiler.finish(step):
                 self.progress.note(told)
+            if self._stopping:
+                raise Stopped(
+                    f"stopped by a signal after step {step + 1} of {self.config.steps}, which is "
+                    f"saved in {self.workdir}: the same command goes on"
+                )
 
     def record(self, step: int, stats: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Writes the numbers of a step; stops the run where one is not finite."""
@@ -119,13 +142,16 @@ class Session:
         now = time.monotonic()
         counted = {"goodput": self.goodput.end(), "compiles": self.compiles.count}
         timings, self._began = {"seconds": now - self._began, **counted, **timings}, now
-        self.metrics.write(step, stats, timings)
+        if self.metrics is not None:
+            self.metrics.write(step, stats, timings)
         self.progress.update(step, {**stats, **timings})
 
     def save_if_due(self, step: int, state: TrainState) -> bool:
-        """Saves after `step` where the schedule says so, and after the last; returns whether."""
+        """Saves after `step` where the schedule says so, after the last, and where a signal has
+        asked any host to stop; returns whether."""
         done = step + 1
-        if done % self.config.checkpoint.every and done != self.config.steps:
+        self._stopping = hosts.any_of("stopping", self._stop.asked) and done < self.config.steps
+        if done % self.config.checkpoint.every and done != self.config.steps and not self._stopping:
             return False
         meta = {"next_step": done, "made_from": self.made_from}
         with span(Phase.CHECKPOINT):

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r3jax import mesh as mesh_lib
+from r3jax import shares
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
@@ -27,6 +28,7 @@ from r3jax.rollout import programs, serve
 from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
+from r3jax.shares import Share
 from r3jax.update import losses, pack
 from r3jax.update.state import OptimizerConfig, is_frozen, make_optimizer
 
@@ -84,16 +86,17 @@ def run(
     start = pretrained.load(config.model, on_host=True)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
-    allowed = jnp.asarray(programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size))
+    allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)
     mesh = mesh_lib.mesh_of(config.mesh)
-    learner = make_learner(config, model, start.params, mesh)
+    learner = make_learner(config, model, start.params, mesh, shares.of_host(mesh))
     name = "micro_batch" if config.micro_batch else "batch_size"
     warm.check_rows(config.together, learner.rows, name)
     rows, plan, load = _load_rows(config, start, config.data, config.seed)
-    iterator = pipelines.stream(plan, load)
+    own = learner.share.of(config.batch_size)
+    iterator = pipelines.stream(plan, load, is_own=own.__contains__)
     held_out = _held_out(config, start, learner)
     held_out_loss = functools.partial(_loss, model, forward_of(config))
-    loss_fn = jax.jit(mesh_lib.on(mesh, held_out_loss))
+    loss_fn = jax.jit(mesh_lib.on(mesh, held_out_loss), out_shardings=learner.whole)
     state = learner.init(start.params)
     start = dataclasses.replace(start, params={})  # so that nobody keeps what it began with
     made_from = origins.fingerprints(config.model, config.data)
@@ -110,7 +113,8 @@ def run(
         for step in run.steps():
             began = time.monotonic()
             with span(Phase.DATA):
-                batches = _pack(config, start, learner, next(iterator))
+                items = [item for item in next(iterator) if item is not None]
+                batches = _pack(config, start, learner, items)
             tokens = float(batches[0].totals.tokens)
             with span(Phase.UPDATE) as done:
                 state, stats, _ = done(learner.update(state, [(b, allowed) for b in batches]))
@@ -126,11 +130,18 @@ def run(
     return pretrained.save(start, state.params, Path(workdir) / "export")
 
 
-def make_learner(config: SftConfig, model: Qwen25VL, params: dict, mesh: Mesh | None) -> Learner:
-    """Returns what updates a model on a mesh, given its parameters or their shapes."""
+def make_learner(
+    config: SftConfig,
+    model: Qwen25VL,
+    params: dict,
+    mesh: Mesh | None,
+    share: Share = shares.ALL,
+) -> Learner:
+    """Returns what updates a model on a mesh, of whose batches this host has a share, given its
+    parameters or their shapes."""
     optimizer = make_optimizer(config.optimizer, params)
     loss = functools.partial(losses.sft_loss, model, forward_of(config))
-    return Learner(loss, optimizer, model.config, mesh)
+    return Learner(loss, optimizer, model.config, mesh, share)
 
 
 def forward_of(config: SftConfig) -> losses.ForwardConfig:
@@ -191,13 +202,13 @@ def every_program(
 def _pack(
     config: SftConfig, start: pretrained.Pretrained, learner: Learner, items
 ) -> list[losses.UpdateBatch]:
-    """The micro-batches of a step."""
-    packed = []
-    for dealt in pack.deal(items, config.micro_batch, lambda item: len(item.episode.tokens)):
+    """The micro-batches of a step, of which `items` are this host's share."""
+    packed, size = [], config.micro_batch // learner.share.count
+    given = config.buckets, start.tokenizer.ids.image_pad, learner.own_rows
+    for dealt in pack.deal(items, size, lambda item: len(item.episode.tokens)):
         prompts, episodes = [i.prompt for i in dealt], [i.episode for i in dealt]
-        image_pad = start.tokenizer.ids.image_pad
-        packed.append(pack.pack_taught(prompts, episodes, config.buckets, image_pad, learner.rows))
-    return [learner.place_batch(one) for one in pack.as_one_step(packed)]
+        packed.append(pack.pack_taught(prompts, episodes, *given))
+    return [learner.place_batch(one) for one in pack.as_one_step(packed, learner.share)]
 
 
 def _loss(model, forward: losses.ForwardConfig, params, batch: losses.UpdateBatch, allowed: Array):
@@ -214,8 +225,10 @@ def _held_out(
     if not config.valid_data:
         return []
     _, plan, load = _load_rows(config, start, config.valid_data, seed=0)
+    own = learner.share.of(config.batch_size)
     numbers = range(max(1, config.valid_rows // config.batch_size))
-    batches = [_pack(config, start, learner, [load(i) for i in plan[number]]) for number in numbers]
+    items = ([load(i) for i in plan[number][own.start : own.stop]] for number in numbers)
+    batches = (_pack(config, start, learner, one) for one in items)
     return list(itertools.chain.from_iterable(batches))
 
 

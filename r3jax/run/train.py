@@ -10,6 +10,7 @@ from typing import Any
 import ml_collections
 
 from r3jax import config as config_lib
+from r3jax import hosts
 from r3jax.run import look_again, pretrain, profiler, rgrpo, sft
 
 KINDS: Mapping[str, tuple[type, Callable[..., Path]]] = {
@@ -78,7 +79,8 @@ def read(config: ml_collections.ConfigDict | Mapping) -> tuple[str, Any]:
 
 
 def keep_config(kind: str, record: Any, workdir: Path) -> None:
-    """Writes the resolved config, defaults included, to config.json of a workdir.
+    """Writes the resolved config, defaults included, to config.json of a workdir; of several hosts
+    the first does.
 
     Raises: ValueError where the workdir holds checkpoints of a run whose config differs in a field
     that may not change.
@@ -87,6 +89,9 @@ def keep_config(kind: str, record: Any, workdir: Path) -> None:
     path = workdir / FILE_NAME
     if path.is_file() and any(workdir.glob("**/checkpoints/*")):
         _check_same(_read_kept(path), json.loads(text), workdir)
+    hosts.wait("config")
+    if not hosts.leads():
+        return
     workdir.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")  # a kill in the middle leaves the old file
     partial.write_text(text + "\n", "utf-8")

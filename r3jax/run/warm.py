@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from r3jax import batches, compiles, patches, regions
+from r3jax import mesh as mesh_lib
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
@@ -138,24 +139,25 @@ def choosable(
 def rollout_programs(eng: Rollout, params, take: Take) -> None:
     """Takes the programs of `eng` for every bucket of prompts, images and crops."""
     run, shapes, arriving = eng.programs, eng.buckets, eng.config.arriving
-    numbers = np.zeros(arriving, np.int32)
+    numbers, dealt = np.zeros(arriving, np.int32), run.places.dealt
     keys = take("keys", run.keys, 0, 0, numbers)
     policy = take("reshard", run.policy, params)
     _cutting_programs(eng, take)
     seen = [
-        take(f"encode-looks {bucket}", run.encode, policy, no_images(bucket, run.parts, run.dealt))
+        take(f"encode-looks {bucket}", run.encode, policy, no_images(bucket, run.parts, dealt))
         for bucket in shapes.crops
     ]
     shown = [
-        take(f"encode-images {bucket}", run.encode, policy, no_images(bucket, run.parts, run.dealt))
+        take(f"encode-images {bucket}", run.encode, policy, no_images(bucket, run.parts, dealt))
         for bucket in shapes.images
     ]
     widths = sorted(shapes.prompt_tokens)
     for place, tokens in enumerate(widths):
-        prompt = batches.empty_prompts(arriving, tokens)
+        prompt = _lying(batches.empty_prompts(arriving, tokens), run.places.prompts)
         for bucket, features in zip(shapes.images, shown, strict=True):
             prefix = take(f"prefill {tokens}, {bucket}", run.prefill, policy, prompt, features)
-        arrivals = Arrivals(numbers, prefix, numbers, numbers, keys)
+        last = _lying(numbers, dealt)
+        arrivals = Arrivals(numbers, prefix, last, last, keys)
         states = [take(f"start {tokens}", run.start, tokens)]
         for grow in run.grow:
             states.append(take(f"grow {_size(states[-1])}", grow, states[-1]))
@@ -173,10 +175,12 @@ def _cutting_programs(eng: Rollout, take: Take) -> None:
         return
     planes = take("room", run.room, shape)
     where, picture = np.zeros(run.parts, np.int32), (run.parts, *shape[1:])
-    shown = jax.ShapeDtypeStruct(picture, np.uint8, sharding=run.dealt)
+    shown = jax.ShapeDtypeStruct(picture, np.uint8, sharding=run.places.dealt)
     take("put-image", run.put, planes, where, shown)
     for bucket in eng.buckets.crops:
         empty = regions.empty_regions(_of_parts(bucket, run.parts))
+        if run.places.dealt is not None:
+            empty = mesh_lib.lying(empty, jax.tree.map(lambda _: run.places.dealt, empty))
         backend = region.Backend(eng.way)
         take(f"cut-looks {bucket}", run.cut, planes, empty, bucket.slots, backend)
 
@@ -185,15 +189,21 @@ def _state_programs(eng: Rollout, policy, state, arrivals: Arrivals, seen, take:
     """Takes what a state of one shape goes through; `seen` are features of each bucket's crops."""
     run = eng.programs
     rows = eng.config.questions, eng.config.episodes
-    insertion = serve.nothing(rows, eng.buckets.look_tokens)
+    insertion = _lying(serve.nothing(rows, eng.buckets.look_tokens), run.places.insertion)
     size = _size(state)
     take(f"admit {size}", run.admit, state, arrivals)
     take(f"decode {size}", run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
+    take(f"rows {size}", run.rows, state)
     take(f"recent {size}", run.recent, state, serve.asking(eng, []))
     take(f"settle {size}", run.settle, state, insertion.status)
     take(f"written {size}", run.written, state, arrivals.group)
     for bucket, features in zip(eng.buckets.crops, seen, strict=True):
         take(f"append {size}, {bucket}", run.append, policy, state, insertion, features)
+
+
+def _lying(arrays: Any, places: Any) -> Any:
+    """Arrays as they are, or where there is a mesh their shapes, which lie as `places` say."""
+    return arrays if places is None else mesh_lib.lying(arrays, places)
 
 
 def no_images(bucket: ImageBucket, parts: int, where: NamedSharding | None = None) -> VisionBatch:

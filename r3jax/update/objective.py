@@ -5,6 +5,7 @@ VLM-R3: the ratio is a real one (several updates a rollout are possible), episod
 counted leave mean and standard deviation as well as the loss.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -88,13 +89,20 @@ class Totals(NamedTuple):
 
 
 def totals(*masks: Bool[np.ndarray, "B G T"]) -> Totals:
-    """Totals of a step, from which tokens of each of its micro-batches are trained and counted.
+    """Totals of a step, from which tokens of each of its micro-batches are trained and counted."""
+    return added([count(*masks)])
 
-    Never under 1, so that a mean over nothing is 0.
-    """
+
+def count(*masks: Bool[np.ndarray, "B G T"]) -> tuple[int, int]:
+    """How many tokens are trained and counted, and episodes that have any."""
     tokens = sum(int(mask.sum()) for mask in masks)
-    episodes = sum(int(mask.any(-1).sum()) for mask in masks)
-    return Totals(np.float32(max(tokens, 1)), np.float32(max(episodes, 1)))
+    return tokens, sum(int(mask.any(-1).sum()) for mask in masks)
+
+
+def added(counts: Sequence[tuple[int, int]]) -> Totals:
+    """Totals of a step, of the counts of its parts; never under 1, so that a mean over nothing is
+    0."""
+    return Totals(*(np.float32(max(sum(numbers), 1)) for numbers in zip(*counts)))
 
 
 def sequence_mean(

@@ -5,12 +5,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from r3jax import batches
+from r3jax import batches, hosts, shares
 from r3jax import buckets as buckets_lib
 from r3jax.batches import PromptBatch, SuffixBatch
 from r3jax.buckets import Buckets
 from r3jax.model.stream import Stream, lay_out
 from r3jax.records import Episode, Prompt, ScoredGroup
+from r3jax.shares import Share
 from r3jax.update import objective, pictures
 from r3jax.update.losses import UpdateBatch
 
@@ -112,11 +113,14 @@ def check_micro_batch(size: int, items: int, name: str) -> None:
         raise ValueError(f"micro_batch must be 0 or divide {name} ({items}), found {size}")
 
 
-def as_one_step(micro_batches: Sequence[UpdateBatch]) -> list[UpdateBatch]:
-    """Gives micro-batches the totals of all of them, so that their losses add up to the step's."""
-    totals = objective.totals(
-        *(one.suffix.trained & one.counted[..., None] for one in micro_batches)
-    )
+def as_one_step(
+    micro_batches: Sequence[UpdateBatch], share: Share = shares.ALL
+) -> list[UpdateBatch]:
+    """Gives micro-batches, of which this host has a share, the totals of all of them, so that their
+    losses add up to the step's."""
+    counted = (one.suffix.trained & one.counted[..., None] for one in micro_batches)
+    counts = hosts.gather("what is trained", objective.count(*counted))
+    totals = objective.added(share.one_of_each(counts))
     return [one._replace(totals=totals) for one in micro_batches]
 
 

@@ -1,7 +1,7 @@
 """Where the state of training and its batches lie on a mesh."""
 
 import jax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from r3jax import mesh as mesh_lib
 from r3jax.mesh import UPDATE
@@ -38,5 +38,10 @@ def _names(path) -> tuple[str, ...]:
 
 
 def of_batch(batch: UpdateBatch, mesh: Mesh) -> UpdateBatch:
-    """The sharding of every array of a batch: rows and groups are dealt, each row whole."""
-    return mesh_lib.shardings(losses.axes_of(batch), batch, mesh, UPDATE)
+    """The sharding of every array of a batch, or of a share of it: rows and groups are dealt, as
+    many to each device, each row whole."""
+
+    def dealt(_, names: tuple) -> NamedSharding:
+        return NamedSharding(mesh, PartitionSpec(*(UPDATE.get(name) for name in names)))
+
+    return jax.tree.map(dealt, batch, losses.axes_of(batch))

@@ -36,7 +36,7 @@ def looks_at(asked) -> list[tuple[int, Look]]:
 
 
 def kept(way: crops.Way, sides=None) -> crops.Originals:
-    return crops.put(crops.room(way, 2, sides), (0, 1), pictures())
+    return crops.put(crops.room(way, 2, sides), (0, 1), dict(enumerate(pictures())))
 
 
 def test_host_and_device_put_equal_crops_in_equal_places():
@@ -76,7 +76,7 @@ def test_images_go_to_the_device_only_for_a_way_that_reads_them_there():
 
 
 def test_a_larger_image_gets_more_room_unless_room_is_given():
-    more = crops.put(kept(crops.Way.XLA), (1,), [np.ones((65, 129, 3), np.uint8)])
+    more = crops.put(kept(crops.Way.XLA), (1,), {1: np.ones((65, 129, 3), np.uint8)})
     assert more.planes.shape == (2, 3, 128, 256)
     assert int(more.planes[1].sum()) == 65 * 129 * 3
     np.testing.assert_array_equal(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -86,16 +87,18 @@ def write_config(path: pathlib.Path, config: dict) -> pathlib.Path:
     return path
 
 
-def start(config: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
-    """Starts launch/train.py as a user would, on one CPU device."""
+def start(
+    config: pathlib.Path, workdir: pathlib.Path, xla_flags: str = "", more: Sequence[str] = ()
+) -> subprocess.Popen:
+    """Starts launch/train.py as a user would, on one CPU device unless `xla_flags` say more."""
     cache = {
         # What one start has compiled the next one finds: the test is about numbers, not waiting.
         "JAX_COMPILATION_CACHE_DIR": str(config.parent / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", **cache}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags, **cache}
     command = [sys.executable, ROOT / "launch" / "train.py"]
-    command += [f"--config={config}", f"--workdir={workdir}"]
+    command += [f"--config={config}", f"--workdir={workdir}", *more]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
