@@ -9,7 +9,8 @@ needs no TPU: it compiles every program for one, and says what it takes of memor
 Numbers are those of the paper, and of the published code where the paper says nothing: 300 steps,
 5 episodes a question, temperature 1, learning rate 1e-6 and constant, no KL, the vision tower
 frozen. Departures: a step asks more than 16 questions where there are more chips; weights and
-moments are float32, computing is bfloat16. Several hosts are not supported yet: docs/tpu.md.
+moments are float32, computing is bfloat16. On a slice of several hosts the second command runs on
+each: docs/tpu.md.
 """
 
 import ml_collections

@@ -9,7 +9,7 @@ compiles every program for one, and says what it takes of memory and time.
 Numbers are those of the paper, and of the published code where the paper says nothing: 64 rows a
 step, 3 epochs of 11,810 rows, learning rate 2e-7, a cosine after 3 % of warm-up, the vision tower
 frozen. Departures: larger slices have a row a chip; weights and moments are float32, computing is
-bfloat16. Several hosts are not supported yet: docs/tpu.md.
+bfloat16. On a slice of several hosts the second command runs on each: docs/tpu.md.
 """
 
 import ml_collections

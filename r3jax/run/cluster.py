@@ -162,7 +162,8 @@ class Watch:
         limit = self.cluster.limits.hung
         if min(since for _, since in behind.values()) < limit:
             return None
-        who = ", ".join(map(self.cluster.called, behind))
         what = next(iter(behind.values()))[0]
-        who = who if len(behind) < len(read) else "none of the hosts"
-        return f"{who} has not gone on for {limit:g} s, since {what!r}; {GO_ON}"
+        who = f"{', '.join(map(self.cluster.called, behind))} has not gone on"
+        if len(behind) == len(read):
+            who = "all hosts have stood still"
+        return f"{who} for {limit:g} s, since {what!r}; {GO_ON}"

@@ -102,28 +102,42 @@ def start(
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def finish(process: subprocess.Popen) -> None:
-    """Waits for the end of a program, which must be a good one."""
+def finish(process: subprocess.Popen) -> str:
+    """Waits for the end of a program, which must be a good one; returns what it printed."""
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
     finally:
         process.kill()  # a program that hangs does not outlive its test
     assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 def kill_at(
     process: subprocess.Popen, workdir: pathlib.Path, steps: int, delay: float = 0.0
 ) -> None:
     """Kills a program, which has no say in it, `delay` seconds after so many steps are written."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while steps_written(workdir) < steps:
-        assert process.poll() is None, f"ended before the kill:\n{process.stdout.read().decode()}"
-        assert time.monotonic() < deadline, f"step {steps} was never written"
-        time.sleep(0.002)
+    wait_for(process, workdir, steps)
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL, "ended before the kill"
+
+
+def stop_at(process: subprocess.Popen, workdir: pathlib.Path, steps: int) -> str:
+    """Asks a program to stop after so many steps are written, which it does well; returns what it
+    printed."""
+    wait_for(process, workdir, steps)
+    process.send_signal(signal.SIGTERM)
+    return finish(process)
+
+
+def wait_for(process: subprocess.Popen, workdir: pathlib.Path, steps: int) -> None:
+    """Waits until a program has written so many steps."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while steps_written(workdir) < steps:
+        assert process.poll() is None, f"ended too early:\n{process.stdout.read().decode()}"
+        assert time.monotonic() < deadline, f"step {steps} was never written"
+        time.sleep(0.002)
 
 
 def steps_written(workdir: pathlib.Path) -> int:

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from r3jax import metrics
-from r3jax.run import cluster
 from tests.run import loops, models
 from tests.run.test_resume import weights
 
@@ -105,8 +104,3 @@ def test_a_stop_signal_to_one_host_saves_and_ends_all(folder, tmp_path):
     printed = finish(started)
     done = loops.steps_written(workdir)
     assert f"train: stopped by a signal after step {done} of 200" in printed[0]
-
-
-def test_addresses_are_given_whole():
-    with pytest.raises(ValueError, match="--coordinator, --hosts and --host belong together"):
-        cluster.Address("10.0.0.1:1234", 4)
