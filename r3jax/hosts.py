@@ -3,7 +3,8 @@
 A program runs on the devices of all hosts at once, so all must call the same programs in the same
 order, whatever the episodes of each do. What decides which one comes next is either in arrays that
 every host reads, or agreed on here: each says what its own part of the work needs, and all go by
-what any of them needs. A host that comes with something else, or not at all, ends the run by name.
+what any of them needs. A host that comes with something else ends the run by name; one that does
+not come is for `run/cluster.py` to name.
 
 A run of one process agrees with itself, at no cost.
 """
@@ -11,9 +12,7 @@ A run of one process agrees with itself, at no cost.
 import contextlib
 import dataclasses
 import json
-import os
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import jax
 
 _ROOM = "r3jax"  # under which keys the hosts talk
+_PATIENCE_MS = 60_000  # after which a host asks again for what has not been said
 
 
 class HostError(RuntimeError):
@@ -30,21 +30,30 @@ class HostError(RuntimeError):
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """How many seconds until a host counts as gone (no sign of life) or as hung (it lives, but has
-    not gone on)."""
+    not gone on).
+
+    Raises: ValueError for a limit that is not positive.
+    """
 
     gone: float = 30.0
     hung: float = 1800.0
 
+    def __post_init__(self):
+        if self.gone <= 0 or self.hung <= 0:
+            raise ValueError(f"hosts: limits must be above 0 seconds, found {self}")
+
 
 @dataclasses.dataclass
 class Cluster:
-    """What this process knows of the hosts of its run: `names` by number; `turn` counts what they
-    have agreed on, `what` was the last of it, which began at `since` (monotonic seconds)."""
+    """What this process knows of the hosts of its run: their `names` by number, and which of them
+    the others ask (`hub`). `turn` counts what they have agreed on, `what` was the last thing that
+    this one began, at `since` (monotonic seconds)."""
 
     client: Any
     number: int
     names: Sequence[str]
     limits: Limits
+    hub: int = 0
     turn: int = 0
     what: str = "start"
     since: float = dataclasses.field(default_factory=time.monotonic)
@@ -53,19 +62,26 @@ class Cluster:
         """A host by number and name."""
         return f"host {number} of {len(self.names)} ({self.names[number]})"
 
+    def goes_on(self, what: str) -> None:
+        """This host begins something."""
+        self.what, self.since = what, time.monotonic()
+
     def gather(self, what: str, value: Any) -> list[Any]:
-        self.turn, self.what, self.since = self.turn + 1, what, time.monotonic()
+        """The values of all hosts, which all come to the same `what`."""
+        self.turn += 1
+        self.goes_on(what)
         said = json.dumps([what, value])
         if self.number:
             self.client.key_value_set(self._key(self.turn, self.number), said)
-            found = json.loads(self._hear(self._key(self.turn, "all"), 0))
-            self._forget(self.turn, self.number)
+            found = json.loads(self._hear(self._key(self.turn, "all")))
+            self.client.key_value_delete(self._key(self.turn, self.number))
         else:
             others = range(1, len(self.names))
-            found = [said, *(self._hear(self._key(self.turn, n), n) for n in others)]
+            found = [said, *(self._hear(self._key(self.turn, n)) for n in others)]
             found = [json.loads(one) for one in found]
             self.client.key_value_set(self._key(self.turn, "all"), json.dumps(found))
-            self._forget(self.turn - 1, "all")  # whoever has come to this turn has read that one
+            if self.turn > 1:  # whoever has come to this turn has read what all said before it
+                self.client.key_value_delete(self._key(self.turn - 1, "all"))
         for number, (theirs, _) in enumerate(found):
             if theirs != what:
                 raise HostError(
@@ -73,6 +89,7 @@ class Cluster:
                     f"{self.called(self.number)} to {what!r}. Have all the same code, config and "
                     "data?"
                 )
+        self.since = time.monotonic()  # the time that it waited for others is theirs
         return [value for _, value in found]
 
     def tell(self, what: str, text: str) -> None:
@@ -87,24 +104,25 @@ class Cluster:
     def _key(self, turn: int, who: int | str) -> str:
         return f"{_ROOM}/turn/{turn}/{who}"
 
-    def _hear(self, key: str, of: int) -> str:
-        # Longer than the watch waits, which knows more than who is missing here.
-        patience = int(1000 * (self.limits.hung + 2 * self.limits.gone))
-        try:
-            return self.client.blocking_key_value_get(key, patience)
-        except jax.errors.JaxRuntimeError as error:
-            raise HostError(f"{self.called(of)} did not come to {self.what!r}: {error}") from error
+    def _hear(self, key: str) -> str:
+        """What stands under a key, as soon as it does; those who watch say when it takes too long.
 
-    def _forget(self, turn: int, who: int | str) -> None:
-        if turn:
-            self.client.key_value_delete(self._key(turn, who))
+        Raises: HostError where nobody can be asked.
+        """
+        while True:
+            try:
+                return self.client.blocking_key_value_get(key, _PATIENCE_MS)
+            except jax.errors.JaxRuntimeError as error:
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    lost = self.called(self.hub)
+                    raise HostError(f"{lost} does not answer at {self.what!r}: {error}") from error
 
 
 _cluster: Cluster | None = None
 _apart = False
 
 
-def join(limits: Limits = Limits()) -> Cluster | None:
+def join(limits: Limits) -> Cluster | None:
     """Makes the processes of `jax.distributed`, which is initialised, the hosts of this run.
 
     None where there is one.
@@ -113,10 +131,17 @@ def join(limits: Limits = Limits()) -> Cluster | None:
     if jax.process_count() > 1:
         from jax._src import distributed  # the client that multihost_utils uses has no public name
 
-        number, count = jax.process_index(), jax.process_count()
-        unnamed = [str(n) for n in range(count)]
-        _cluster = Cluster(distributed.global_state.client, number, unnamed, limits)
-        _cluster.names = gather("names", socket.gethostname())
+        state, count = distributed.global_state, jax.process_count()
+        unnamed = [str(number) for number in range(count)]
+        _cluster = Cluster(state.client, jax.process_index(), unnamed, limits)
+        known = gather("names", [socket.gethostname(), state.process_id == 0])
+        _cluster.names = [name for name, _ in known]
+        _cluster.hub = [serves for _, serves in known].index(True)
+    return _cluster
+
+
+def cluster() -> Cluster | None:
+    """The hosts of this run; None where there is one."""
     return _cluster
 
 
@@ -148,6 +173,12 @@ def wait(what: str) -> None:
     gather(what, None)
 
 
+def goes_on(what: str) -> None:
+    """Says that this host has come to something, which may take long: it does not hang."""
+    if _cluster is not None:
+        _cluster.goes_on(what)
+
+
 def several() -> bool:
     """Whether the run has other hosts."""
     return _cluster is not None
@@ -158,31 +189,9 @@ def leads() -> bool:
     return _cluster is None or _cluster.number == 0
 
 
-def blame() -> None:
-    """After a program has failed: waits until another host, which may be the reason, would count as
-    gone. Where it does, this process ends here."""
-    if _cluster is not None:
-        time.sleep(1.5 * _cluster.limits.gone)
-
-
-def fail(message: str) -> None:
-    """Ends this process where there are other hosts, which will say why and end, too."""
-    if _cluster is None:
-        return
-    with contextlib.suppress(jax.errors.JaxRuntimeError):
-        _cluster.tell("failed", message)
-    end()
-
-
-def end(message: str = "") -> None:
-    """Ends this process at once: it may be in the midst of a program that will never end."""
-    if message:
-        print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if leads() and several():  # the others ask it, and first need to hear the same
-        time.sleep(_cluster.limits.gone / 2)
-    os._exit(1)
+def is_apart() -> bool:
+    """Whether this host works for itself just now."""
+    return _apart
 
 
 @contextlib.contextmanager
@@ -194,3 +203,4 @@ def apart() -> Iterator[None]:
         yield
     finally:
         _apart = before
+        goes_on("the others")

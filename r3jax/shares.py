@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from r3jax import hosts
 from r3jax import mesh as mesh_lib
 from r3jax.mesh import BATCH
 
@@ -24,12 +25,14 @@ class Share(NamedTuple):
     count: int = 1
 
     def of(self, total: int) -> range:
-        """Which of so many things are this share's.
+        """Which of so many things are this share's. Raises: ValueError where they do not divide.
 
         >>> Share(1, 4).of(8)
         range(2, 4)
         """
-        size = total // self.count
+        size, rest = divmod(total, self.count)
+        if rest:
+            raise ValueError(f"{total} cannot be dealt to {self.count} shares evenly")
         return range(self.number * size, (self.number + 1) * size)
 
     def one_of_each(self, values: Sequence[Any]) -> Sequence[Any]:
@@ -45,10 +48,24 @@ ALL = Share()
 
 
 def of_host(*meshes: Mesh | None) -> Share:
-    """This host's share of what these meshes of the same devices deal."""
-    hosts = jax.process_count()
-    count = math.gcd(hosts, *(1 if mesh is None else mesh_lib.shards(mesh) for mesh in meshes))
-    return Share(jax.process_index() * count // hosts, count)
+    """This host's share of what these meshes of the same devices deal.
+
+    Raises: RuntimeError where there are other hosts, and they have not joined.
+    """
+    number = jax.process_count()
+    if number > 1 and not hosts.several():
+        raise RuntimeError(f"{number} processes: join them by r3jax.run.cluster.joined first")
+    count = math.gcd(number, *(1 if mesh is None else mesh_lib.shards(mesh) for mesh in meshes))
+    return Share(jax.process_index() * count // number, count)
+
+
+def holds_its_parts(mesh: Mesh | None, share: Share) -> bool:
+    """Whether all that is dealt to a host's share lies on its own devices."""
+    if mesh is None:
+        return True
+    parts = mesh.devices.reshape(mesh_lib.shards(mesh), -1)
+    here = [any(device.process_index == jax.process_index() for device in part) for part in parts]
+    return sum(here) == len(parts) // share.count
 
 
 def deal(blocks: Any, places: Any, share: Share = ALL) -> Any:
@@ -87,4 +104,5 @@ def _deal(block: np.ndarray | jax.Array, where: NamedSharding, share: Share) -> 
 def own(array: jax.Array) -> np.ndarray:
     """The rows, of an array dealt by its first axis, that lie on this host's devices, in order."""
     rows = {piece.index[0].start or 0: piece.data for piece in array.addressable_shards}
-    return np.concatenate([np.asarray(rows[first]) for first in sorted(rows)])
+    found = [np.asarray(rows[first]) for first in sorted(rows)]
+    return found[0] if len(found) == 1 else np.concatenate(found)

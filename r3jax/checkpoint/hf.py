@@ -110,6 +110,7 @@ def save_hf(
         extras = hf_config.read_config(Path(carry_from))[1] if has_config else HFExtras()
     leaves = _matching_leaves(config, params)
     tensors = [_pending(place, leaves[place.path], dtype) for place in hf_table.places(config)]
+    hosts.goes_on(f"writing {directory}")
     if not hosts.leads():
         for tensor in tensors:
             tensor.make()  # which takes all hosts

@@ -30,7 +30,9 @@ class IteratorStateHandler(ocp.CheckpointHandler):
     def restore(self, directory: epath.Path, args: "IteratorStateRestore") -> IteratorState:
         file = directory / FILE_NAME
         if not file.exists():
-            raise CheckpointError(f"{directory} has no {FILE_NAME}: the checkpoint is damaged")
+            raise CheckpointError(
+                f"{directory} has no {FILE_NAME}: the checkpoint is damaged, or of another version"
+            )
         return decode(file.read_text())
 
 

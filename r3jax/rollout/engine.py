@@ -122,9 +122,16 @@ def make_engine(
 
     On a `mesh` of several hosts' devices, a host has its `share` of the questions.
 
-    Raises ValueError where a crop or a message that can come would fit no bucket.
+    Raises ValueError where a crop or a message that can come would fit no bucket, and where
+    features are kept that do not lie on the host that needs them.
     """
     serve.check_buckets(tokenizer, form, buckets)
+    if keep_features and not shares.holds_its_parts(mesh, share):
+        raise ValueError(
+            "rollout.tensor: updates split heads over more devices than a host has, rollouts over "
+            "fewer, so that features lie on other hosts than those who need them: choose the same "
+            "number for mesh.tensor and rollout.tensor"
+        )
     made = programs.make_programs(
         model,
         programs.token_rules(tokenizer, model.config.text.vocab_size),

@@ -4,12 +4,15 @@ import sys
 import traceback
 from collections.abc import Callable
 
-import jax
 from absl import logging
 
 from r3jax import host, hosts
 from r3jax.hosts import HostError
+from r3jax.run import watch
 from r3jax.run.session import NonFiniteError, Stopped
+
+KNOWN = (ValueError, OSError, ImportError, NonFiniteError, HostError)
+"""Errors that may explain themselves."""
 
 
 def call(name: str, function: Callable[[], None]) -> int:
@@ -26,17 +29,15 @@ def call(name: str, function: Callable[[], None]) -> int:
         function()
     except Stopped as told:
         print(f"{name}: {told}")
-    except Exception as error:
-        known = isinstance(error, ValueError | OSError | ImportError | NonFiniteError | HostError)
-        if known and is_about_input(error):
+    except BaseException as error:
+        watch.await_lost(error)
+        if isinstance(error, KNOWN) and is_about_input(error):
             print(f"{name}: {error}", file=sys.stderr)
         elif hosts.several():
-            if isinstance(error, jax.errors.JaxRuntimeError):
-                hosts.blame()
             traceback.print_exc()
         else:
             raise
-        hosts.fail(f"{type(error).__name__}: {error}")
+        watch.fail(error)
         return 1
     return 0
 

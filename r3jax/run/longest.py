@@ -32,7 +32,7 @@ def of_rgrpo(config: RgrpoRunConfig, model: ModelConfig, eng: Rollout) -> Step:
         **dict.fromkeys(("keys", "encode-images", "prefill", "admit", "written"), batches),
         "put-image": rollout.questions // eng.programs.parts,
         **dict.fromkeys(("recent", "cut-looks", "encode-looks", "append"), served),
-        "decode": math.ceil(sampled / BURST),
+        **dict.fromkeys(("decode", "rows"), math.ceil(sampled / BURST)),
         "reference": parts,
         **_update_runs(parts, config.updates),
     }

@@ -108,12 +108,12 @@ def write_data(config: LookAgainConfig, directory: Path) -> Path:
 
     Raises: ValueError where the directory holds another world.
     """
-    if (directory / "meta.json").is_file():
-        _check_world(config, directory / "meta.json")
-    elif hosts.leads():
+    meta = directory / "meta.json"
+    if hosts.leads() and not meta.is_file():
         directory.mkdir(parents=True, exist_ok=True)
         files.write_world(directory, config.seed, config.counts, config.world, config.noise)
     hosts.wait("world")
+    _check_world(config, meta)
     return directory
 
 

@@ -48,6 +48,7 @@ def load(
     default one of Qwen2.5-VL is used.
     """
     directory = Path(directory)
+    hosts.goes_on(f"reading {directory}")
     model = hf.load_hf(directory, "float32")
     if form is None and (directory / chat_file.FILE_NAME).is_file():
         form = chat_file.load_chat(directory)

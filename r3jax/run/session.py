@@ -78,7 +78,9 @@ class Session:
         self.iterator, self.made_from = iterator, dict(made_from)
         self.store = Store(self.workdir / "checkpoints", config.checkpoint.keep)
         self.state, self.start = state, 0
+        self._check_same_on_all_hosts()
         if self.store.latest_step() is not None:
+            hosts.goes_on("restoring a checkpoint")
             restored = self.store.restore(None, state)
             origins.check(restored.meta["made_from"], self.made_from, self.workdir)
             self.state = restored.state
@@ -90,7 +92,7 @@ class Session:
         self.metrics = None
         if leads:
             self.metrics = MetricsWriter(self.workdir, self.start, config.tensorboard)
-        console = None if leads else rich.console.Console(quiet=True)
+        console = None if leads else rich.console.Console(quiet=True, force_terminal=False)
         self.progress = Progress(title, config.steps, shown, self.start, console=console)
         self._stop, self._stopping = StopSignal(), False
         self._began = time.monotonic()
@@ -130,6 +132,16 @@ class Session:
                     f"saved in {self.workdir}: the same command goes on"
                 )
 
+    def _check_same_on_all_hosts(self) -> None:
+        """Raises ValueError where hosts would go on from different checkpoints, or inputs."""
+        found = hosts.gather("what to go on from", [self.store.latest_step(), self.made_from])
+        for number, other in enumerate(found):
+            if other != found[0]:
+                raise ValueError(
+                    f"{self.workdir}: host {number} finds checkpoint and inputs {other}, host 0 "
+                    f"{found[0]}: model, data and workdir must lie on a file system that all share"
+                )
+
     def record(self, step: int, stats: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Writes the numbers of a step; stops the run where one is not finite."""
         bad = [name for name, value in stats.items() if not math.isfinite(value)]
@@ -150,7 +162,7 @@ class Session:
         """Saves after `step` where the schedule says so, after the last, and where a signal has
         asked any host to stop; returns whether."""
         done = step + 1
-        self._stopping = hosts.any_of("stopping", self._stop.asked) and done < self.config.steps
+        self._stopping = hosts.any_of("stopping", self._stop.asked)
         if done % self.config.checkpoint.every and done != self.config.steps and not self._stopping:
             return False
         meta = {"next_step": done, "made_from": self.made_from}

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,27 @@ def keep_config(kind: str, record: Any, workdir: Path) -> None:
     if path.is_file() and any(workdir.glob("**/checkpoints/*")):
         _check_same(_read_kept(path), json.loads(text), workdir)
     hosts.wait("config")
-    if not hosts.leads():
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")  # a kill in the middle leaves the old file
-    partial.write_text(text + "\n", "utf-8")
-    partial.replace(path)
+    if hosts.leads():
+        workdir.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")  # a kill in the middle leaves the old file
+        partial.write_text(text + "\n", "utf-8")
+        partial.replace(path)
+    hosts.wait("config written")
+    if not _appears(path, text + "\n"):
+        raise ValueError(
+            f"{path} is not what the first host has written: give the same command on all, and a "
+            "workdir on a file system that they share"
+        )
+
+
+def _appears(path: Path, text: str, patience_s: float = 30.0) -> bool:
+    """Whether a file has this text before long: file systems of several hosts take their time."""
+    until = time.monotonic() + patience_s
+    while not (path.is_file() and path.read_text("utf-8") == text):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _read_kept(path: Path) -> Mapping:

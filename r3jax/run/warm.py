@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from r3jax import batches, compiles, patches, regions
+from r3jax import batches, compiles, hosts, patches, regions
 from r3jax import mesh as mesh_lib
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
@@ -267,6 +267,7 @@ def update_size(batch: UpdateBatch) -> str:
 
 def compile_for(name: str, function: Callable, *args) -> Any:
     """Compiles a program. A call with such arguments finds it: JAX keeps it with the trace."""
+    hosts.goes_on(f"compiling {name}")
     lowered = function.lower(*args)
     lowered.compile()
     return compiles.returned(lowered)

@@ -10,7 +10,7 @@ import pytest
 
 from r3jax import hosts
 from r3jax.hosts import Cluster, HostError, Limits
-from r3jax.run import cluster
+from r3jax.run import cluster, watch
 
 LIMITS = Limits(gone=10.0, hung=100.0)
 NAMES = ("a", "b", "c")
@@ -79,14 +79,22 @@ def test_a_host_that_is_out_of_step_is_named_by_all():
     assert "host 0 of 3 (a) is out of step: it came to 'prompts'" in str(found[2])
 
 
-def test_a_host_that_does_not_come_is_named():
-    _, of_hosts = clusters(Limits(gone=0.01, hung=0.1))
-    found = at_once(*(functools.partial(of_hosts[i].gather, "crops", 0) for i in (0, 1)))
-    assert str(found[0]).startswith("host 2 of 3 (c) did not come to 'crops'")
+def test_a_host_that_waits_for_others_does_not_hang():
+    _, of_hosts = clusters()
+    late = of_hosts[2]
+
+    def come_late():
+        time.sleep(0.2)
+        return late.gather("crops", 0)
+
+    at_once(*(functools.partial(of_hosts[i].gather, "crops", 0) for i in (0, 1)), come_late)
+    assert all(time.monotonic() - one.since < 0.1 for one in of_hosts)
 
 
 def watch_of(number=0):
-    return cluster.Watch(Cluster(None, number, NAMES, LIMITS), end=None)
+    watched = watch.Watch(Cluster(None, number, NAMES, LIMITS), end=None)
+    watched._seen = dict.fromkeys(range(3), (0, 0.0))
+    return watched
 
 
 def signs(*of_hosts):
@@ -95,12 +103,18 @@ def signs(*of_hosts):
 
 
 def test_a_silent_host_is_gone_and_a_slow_one_is_not():
-    watch, alive = watch_of(), [1, 5, "crops", 0.0]
-    assert watch.lost(signs(alive, alive, alive), {}, now=0.0) is None
+    watched, alive = watch_of(), [1, 5, "crops", 0.0]
+    assert watched.lost(signs(alive, alive, alive), {}, now=0.0) is None
     moved = [2, 5, "crops", 9.0]
-    assert watch.lost(signs(moved, alive, moved), {}, now=9.0) is None
-    told = watch.lost(signs([3, 5, "crops", 11.0], alive, [3, 5, "crops", 11.0]), {}, now=11.0)
+    assert watched.lost(signs(moved, alive, moved), {}, now=9.0) is None
+    told = watched.lost(signs([3, 5, "crops", 11.0], alive, [3, 5, "crops", 11.0]), {}, now=11.0)
     assert told.startswith("host 1 of 3 (b) has given no sign of life for 10 s; start the same")
+
+
+def test_a_host_that_never_spoke_is_gone_too():
+    alive = [1, 5, "crops", 0.0]
+    told = watch_of().lost(signs(alive, alive), {}, now=11.0)
+    assert told.startswith("host 2 of 3 (c) has given no sign of life")
 
 
 def test_a_hung_host_is_the_one_that_is_behind():
@@ -124,12 +138,12 @@ def test_where_the_others_cannot_be_asked_the_first_host_is_blamed():
 
     told = []
     limits = Limits(gone=0.01, hung=1.0)
-    watch = cluster.Watch(Cluster(Unreachable(), 1, NAMES, limits), end=told.append)
-    watch.start()
+    watched = watch.Watch(Cluster(Unreachable(), 1, NAMES, limits), end=told.append)
+    watched.start()
     deadline = time.monotonic() + 10
     while not told and time.monotonic() < deadline:
         time.sleep(0.001)
-    watch.stop()
+    watched.stop()
     assert told[0].startswith("host 0 of 3 (a), whom all others ask, does not answer (UNAVAIL")
 
 
@@ -142,3 +156,15 @@ def test_a_run_of_one_process_agrees_with_itself():
 def test_addresses_are_given_whole():
     with pytest.raises(ValueError, match="--coordinator, --hosts and --host belong together"):
         cluster.Address("10.0.0.1:1234", 4)
+    assert cluster.Address(count=1).coordinator is None
+
+
+@pytest.mark.parametrize("kind", [jax.errors.JaxRuntimeError, None])
+def test_errors_of_programs_wait_for_the_name_of_a_lost_host(kind, monkeypatch):
+    slept = []
+    monkeypatch.setattr(watch.time, "sleep", slept.append)
+    monkeypatch.setattr(hosts, "_cluster", Cluster(None, 1, NAMES, LIMITS))
+    error = ValueError("saving failed")
+    error.__cause__ = kind and kind("connection reset")
+    watch.await_lost(error)
+    assert slept == ([15.0] if kind else [])

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 def write_config(folder, steps: int):
     """The config of a run of so many steps: eight groups of very different lengths on eight
-    devices, of which two share a row's heads."""
+    devices, of which two share heads; half of the groups come in, and are updated on, at a time."""
     config = rgrpo_config(folder / "data", steps)
     return loops.write_config(folder / f"{steps}.py", config)
 
@@ -35,9 +35,9 @@ def rgrpo_config(data, steps: int) -> dict:
     config = loops.rgrpo_config(models.looking(), data, steps)
     shapes = config["buckets"]
     shapes |= {"images": shapes["images"][-1:]}
-    rollout = {"questions": 8, "episodes": 2, "tensor": 2}
-    mesh = {"data": 2, "fsdp": 4, "tensor": 1}
-    return config | {"rollout": rollout, "micro_batch": 0, "refill": 0, "mesh": mesh}
+    rollout = {"questions": 8, "episodes": 2, "exchange": 4, "tensor": 2}
+    mesh = {"data": 2, "fsdp": 2, "tensor": 2}
+    return config | {"rollout": rollout, "micro_batch": 4, "refill": 0, "mesh": mesh}
 
 
 def start(config, workdir, count: int) -> list[subprocess.Popen]:
