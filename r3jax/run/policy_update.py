@@ -2,17 +2,19 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
+from r3jax import hosts, shares
 from r3jax import mesh as mesh_lib
-from r3jax import shares
 from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
+from r3jax.records import ScoredGroup, Source
 from r3jax.run import warm
 from r3jax.run.learner import Learner
 from r3jax.run.rgrpo_config import RgrpoRunConfig
@@ -90,7 +92,7 @@ def take_programs(
 
 def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start):
     """The `updates` of a step on its groups, of which this host has a share: the state after them,
-    and their statistics."""
+    their statistics, and where one of these is no number the questions to `suspect`."""
     with span(Phase.DATA):
         learner = learning.learner
         dealt = pack.deal(scored, config.micro_batch // learner.share.count, pack.longest)
@@ -107,4 +109,26 @@ def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start)
         parts = [(*part, learning.allowed) for part in zip(batches, old, reference, strict=True)]
         with span(Phase.UPDATE) as done:
             state, numbers, old = done(learner.update(state, parts))
-    return state, jax.device_get(numbers)
+    numbers = jax.device_get(numbers)
+    finite = np.isfinite(list(numbers.values())).all()
+    return state, numbers, () if finite else suspect(dealt, old)
+
+
+def suspect(dealt: Sequence[Sequence[ScoredGroup]], logp: Sequence[jax.Array]) -> tuple[str, ...]:
+    """The questions, of all hosts, that have a log-prob that is no number: of micro-batches of this
+    host's groups, with the log-probs [B, G, T] of all."""
+    pairs = (zip(groups, shares.own(found), strict=True) for groups, found in zip(dealt, logp))
+    bad = [
+        one.group.question.id
+        for micro_batch in pairs
+        for one, of_group in micro_batch
+        if not _are_numbers(one, of_group)
+    ]
+    found = hosts.gather("what is no number", bad)
+    return tuple(sorted({name for of_host in found for name in of_host}))
+
+
+def _are_numbers(scored: ScoredGroup, logp: np.ndarray) -> bool:
+    """Whether the log-probs [G, T] of all tokens that a group sampled are numbers."""
+    sampled = (episode.source == Source.SAMPLED for episode in scored.group.episodes)
+    return all(np.isfinite(row[: len(of)][of]).all() for row, of in zip(logp, sampled))

@@ -75,11 +75,11 @@ def run(
                 eng, state.params, iterator, score, config.seed, step, config.refill, tally
             )
             rolled = time.monotonic()
-            state, numbers = policy_update.update(config, learning, state, scored, start)
+            state, numbers, suspects = policy_update.update(config, learning, state, scored, start)
             summary = refill.summarise(first, scored, share)
             messages = watch.check(step, summary)
             numbers = {**summary, **watch.numbers(step), **numbers}
-            run.record(step, numbers, _speeds(tally, began, rolled))
+            run.record(step, numbers, _speeds(tally, began, rolled), suspects)
             for message in messages:
                 run.progress.note(message)
             if run.save_if_due(step, state):

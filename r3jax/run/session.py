@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -142,14 +142,22 @@ class Session:
                     f"{found[0]}: model, data and workdir must lie on a file system that all share"
                 )
 
-    def record(self, step: int, stats: Mapping[str, float], timings: Mapping[str, float]) -> None:
-        """Writes the numbers of a step; stops the run where one is not finite."""
+    def record(
+        self,
+        step: int,
+        stats: Mapping[str, float],
+        timings: Mapping[str, float],
+        suspects: Sequence[str] = (),
+    ) -> None:
+        """Writes the numbers of a step; stops the run where one is not finite, and names those
+        questions of the batch that are to be suspected."""
         bad = [name for name, value in stats.items() if not math.isfinite(value)]
         if bad:
+            why = f", nor are log-probs of {', '.join(suspects)}" if suspects else ""
             raise NonFiniteError(
-                f"step {step}: {', '.join(bad)} is not finite; the last good checkpoint is step "
-                f"{self.store.latest_step()} in {self.workdir}. Lower the learning rate, or look "
-                "at the batch of that step: the same command runs it again"
+                f"step {step}: {', '.join(bad)} is not finite{why}; the last good checkpoint is "
+                f"step {self.store.latest_step()} in {self.workdir}. Lower the learning rate, or "
+                "look at the batch of that step: the same command runs it again"
             )
         now = time.monotonic()
         counted = {"goodput": self.goodput.end(), "compiles": self.compiles.count}

@@ -20,7 +20,7 @@ echo "gcloud $*"
 TRAIN = """#!/usr/bin/env bash
 # Stands for python launch/train.py.
 trap 'echo "stopped, all is saved"; exit 0' TERM
-printf '<%s>' "$@"; echo
+printf '<%s>' "$@"; echo "$JAX_COMPILATION_CACHE_DIR"
 while true; do sleep 0.05; done
 """
 
@@ -51,14 +51,14 @@ def call(machine, command: str, *more: str) -> subprocess.CompletedProcess:
 
 def test_a_run_is_started_once_followed_and_stopped_with_all_saved(machine):
     flags = ["--config=configs/rgrpo_tpu.py:v5e-32", "--config.buckets.originals=(8, 9)"]
-    started = call(machine, "run", *SLICE, "--", *flags)
+    started = call(machine, "run", *SLICE, "--cache=/mnt/shared/x y", "--", *flags)
     assert started.returncode == 0, started.stderr
     again = call(machine, "run", *SLICE, "--", *flags)
     assert again.returncode == 1 and "a run is going on" in again.stderr
     stopped = call(machine, "stop", *SLICE)
     assert (stopped.returncode, stopped.stdout) == (0, "stopped, all is saved\n"), stopped.stderr
     log = (machine / "home" / "r3jax" / "run.log").read_text()
-    assert log.startswith(f"<launch/train.py><{flags[0]}><{flags[1]}>\n")
+    assert log.startswith(f"<launch/train.py><{flags[0]}><{flags[1]}>/mnt/shared/x y\n")
     assert call(machine, "run", *SLICE, "--", *flags).returncode == 0  # and it goes on
     call(machine, "stop", *SLICE)
 
