@@ -28,10 +28,10 @@ def crops() -> tuple[dict, dict[str, Callable[[], object]]]:
 def _cutter(name: str, way: Way) -> Callable[[], object]:
     pictures, asked = region.work(name)
     room = ways.room(way, len(pictures))
-    originals = ways.put(room, range(len(pictures)), pictures)
+    originals = ways.put(room, range(len(pictures)), dict(enumerate(pictures)))
 
     def call():
-        batch, _ = ways.cut(originals, looks_at(pictures, asked), [region.BUCKETS[name]], name)
+        batch, _ = ways.cut(originals, [looks_at(pictures, asked)], [region.BUCKETS[name]], name)
         return jax.block_until_ready(jax.device_put(batch))
 
     return call

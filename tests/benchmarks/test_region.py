@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import region
+from benchmarks.ours import region as ours
 from r3jax import patches, regions
 from r3jax.data import images
 
@@ -21,6 +22,15 @@ def test_looks_lie_in_their_images_and_fit_the_bucket(name, looks):
 
 def test_the_looks_are_the_same_every_time():
     assert region.work("large")[1] == region.work("large")[1]
+
+
+def test_our_side_cuts_every_look():
+    _, calls = ours.crops()
+    assert set(calls) == {"large", "large xla", "script", "script xla"}
+    asked, batch = region.work("script")[1], calls["script"]()
+    expected = sum(one.height * one.width for one in asked) // patches.PATCH**2
+    assert np.count_nonzero(batch.segment) == expected
+    assert np.asarray(batch.patches).std() > 0.1
 
 
 @pytest.mark.slow
