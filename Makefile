@@ -3,6 +3,7 @@
 #   make look-again         train the small model to look again; results in runs/look_again
 #   make look-again-base    pre-train the base model it starts from
 #   make test               lint and tests, with coverage of r3jax
+#   make test-hosts         runs of several hosts, as processes of this one
 #   make test-pillow        the tests of pixels, under every major version of Pillow
 #   make bench              r3jax beside its peers; writes docs/performance.md
 #   make plan               the TPU configs compiled for their slices; writes docs/tpu.md
@@ -22,8 +23,9 @@ MADE := $(VENV)/made-$(VERSION).stamp
 RUN := $(VENV)/run-$(VERSION).stamp
 TEST := $(VENV)/test-$(VERSION).stamp
 TPU := $(VENV)/tpu-$(VERSION).stamp
+HOSTS := tests/run/test_hosts.py
 
-.PHONY: look-again look-again-base test test-pillow lint bench plan
+.PHONY: look-again look-again-base test test-hosts test-pillow lint bench plan
 
 look-again: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
@@ -33,7 +35,11 @@ look-again-base: $(RUN)
 
 test: lint $(TPU)
 	PYTHONPATH=$(VENV)/tpu-$(VERSION) $(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile --no-loadscope-reorder \
-		--cov=r3jax --cov-report=term --cov-fail-under=90
+		--cov=r3jax --cov-report=term --cov-fail-under=90 --ignore=$(HOSTS)
+
+# Mostly they wait for each other.
+test-hosts: $(TEST)
+	$(BIN)/python -m pytest $(HOSTS)
 
 test-pillow: $(TEST)
 	for version in 11 12 13; do \
