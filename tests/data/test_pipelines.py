@@ -56,11 +56,26 @@ def test_a_stream_goes_on_with_the_same_batches_after_set_state():
     state = stream.get_state()
     rest = [next(stream) for _ in range(6)]
     for threads in (1, 4):
-        restarted = pipelines.stream(plan, lambda row: 10 * row, threads)
+        restarted = pipelines.stream(plan, lambda row: 10 * row, threads=threads)
         restarted.set_state(state)
         assert [next(restarted) for _ in range(6)] == rest
     stream.set_state(state)
     assert [next(stream) for _ in range(6)] == rest
+
+
+def test_hosts_that_share_batches_load_their_own_places_of_the_same_ones():
+    plan = pipelines.BatchPlan(BUCKETS, 4, seed=7)
+    loaded = []
+    streams = [
+        pipelines.stream(plan, lambda row: loaded.append(row) or row, is_own=own.__contains__)
+        for own in (range(2), range(2, 4))
+    ]
+    first, second = ([next(stream) for _ in range(5)] for stream in streams)
+    assert all(
+        one[2:] == [None] * 2 and other[:2] == [None] * 2 for one, other in zip(first, second)
+    )
+    assert [one[:2] + other[2:] for one, other in zip(first, second)] == [plan[i] for i in range(5)]
+    assert streams[0].get_state() == streams[1].get_state()
 
 
 def test_a_plan_without_rows_is_refused():
