@@ -7,7 +7,6 @@ SFT uses the same records: its `Episode` is written by a teacher instead of the 
 
 import dataclasses
 import enum
-import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -109,14 +108,17 @@ class Look:
     cut: Callable[[], np.ndarray] | None = None
     features: np.ndarray | None = None
 
-    @functools.cached_property
+    @property
     def crop(self) -> np.ndarray | None:
         """What the model sees, uint8 [height, width, 3] with sides that are multiples of 28.
 
         Cut when somebody asks for it: a device that cuts regions itself never does. None unless
         the outcome is OK.
         """
-        return None if self.cut is None else self.cut()
+        # No cached_property: in Python 3.11 all looks share its lock, and threads cut them.
+        if self.cut is not None and "_crop" not in vars(self):
+            vars(self)["_crop"] = self.cut()
+        return vars(self).get("_crop")
 
 
 @dataclasses.dataclass(frozen=True)

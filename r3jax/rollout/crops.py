@@ -170,7 +170,7 @@ def _cut_on_host(
     """Crops by Pillow on as many threads as there are cores: it lets others run while it works."""
     keys = [[_shown(place, look) for place, look in part] for part in asked]
     distinct = [dict(zip(names, (look for _, look in part))) for names, part in zip(keys, asked)]
-    grids = [[patches.merged_grid(look.crop.shape) for look in part.values()] for part in distinct]
+    grids = [[grid_of(look) for look in part.values()] for part in distinct]
     bucket = batches.choose_images(grids, choices, what)
     shown, index = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -181,6 +181,12 @@ def _cut_on_host(
             shown.append(batch)
             index.append([where[name] for name in names])
     return batches.join_rows(shown), index
+
+
+def grid_of(look: Look) -> tuple[int, int]:
+    """Rows and columns of the tokens of a look's crop, which is cut only where nothing else says
+    how large it is."""
+    return patches.merged_grid(look.region[2:] if look.region else look.crop.shape)
 
 
 def _shown(place: int, look: Look) -> Hashable:

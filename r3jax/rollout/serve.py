@@ -235,7 +235,7 @@ def _answer_box(
         insertion.status[at] = Status.STOPPED
         return None
     if look.outcome is LookOutcome.OK:
-        grids = [patches.merged_grid(look.region[2:] if look.region else look.crop.shape)]
+        grids = [crops.grid_of(look)]
         tokens, source = chat.look_tokens(grids[0][0] * grids[0][1], engine.tokenizer)
     else:
         grids = []

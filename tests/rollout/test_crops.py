@@ -2,6 +2,8 @@
 
 import doctest
 import functools
+import os
+import threading
 
 import jax
 import numpy as np
@@ -92,3 +94,20 @@ def test_the_platforms_way_is_no_guess():
         crops.way_for("abacus")
     found = doctest.testmod(crops)
     assert found.attempted and not found.failed
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="needs two cores")
+def test_the_host_cuts_several_looks_at_once():
+    together = threading.Barrier(2)
+
+    def cut() -> np.ndarray:
+        together.wait(timeout=20)  # breaks where one look waits for another
+        return np.zeros((56, 56, 3), np.uint8)
+
+    asked = [
+        (0, Look("", LookOutcome.OK, region=Region(0, (0, 0, n, 9), 56, 56), cut=cut))
+        for n in (8, 9)
+    ]
+    originals = crops.room(crops.Way.HOST, 1)
+    batch, (index,) = crops.cut(originals, [asked], [ImageBucket(2, 1, 16)], "looks")
+    assert np.count_nonzero(batch.segment) == 2 * 16 and len(index) == 2
