@@ -4,7 +4,7 @@ A program runs on the devices of all hosts at once, so all must call the same pr
 order, whatever the episodes of each do. What decides which one comes next is either in arrays that
 every host reads, or agreed on here: each says what its own part of the work needs, and all go by
 what any of them needs. A host that comes with something else ends the run by name; one that does
-not come is for `run/cluster.py` to name.
+not come is for `run/watch.py` to name.
 
 A run of one process agrees with itself, at no cost.
 """
@@ -138,6 +138,12 @@ def join(limits: Limits) -> Cluster | None:
         _cluster.names = [name for name, _ in known]
         _cluster.hub = [serves for _, serves in known].index(True)
     return _cluster
+
+
+def leave() -> None:
+    """The hosts have parted: this one agrees with itself from now on."""
+    global _cluster
+    _cluster = None
 
 
 def cluster() -> Cluster | None:

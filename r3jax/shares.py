@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
 from r3jax import hosts
@@ -99,6 +100,13 @@ def _deal(block: np.ndarray | jax.Array, where: NamedSharding, share: Share) -> 
         return block[tuple(index)]
 
     return jax.make_array_from_callback(tuple(shape), where, of_device)
+
+
+def whole(array: jax.Array | np.ndarray) -> np.ndarray:
+    """All of an array, on every host: where it lies on several, all call this."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        array = multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
 
 
 def own(array: jax.Array) -> np.ndarray:

@@ -15,9 +15,8 @@ import jax
 import ml_dtypes
 import numpy as np
 from flax import traverse_util
-from jax.experimental import multihost_utils
 
-from r3jax import hosts
+from r3jax import hosts, shares
 from r3jax.checkpoint import directory as directories
 from r3jax.checkpoint import hf_config, hf_table, safetensors_io
 from r3jax.checkpoint.errors import CheckpointError, listed
@@ -210,9 +209,7 @@ def _pending(place: Place, leaf: jax.Array | np.ndarray, dtype: str) -> Pending:
     kind = _dtype(dtype, np.dtype(leaf.dtype))
 
     def make() -> np.ndarray:
-        weight = leaf if place.layer is None else leaf[place.layer]
-        if isinstance(weight, jax.Array) and not weight.is_fully_addressable:
-            weight = multihost_utils.process_allgather(weight, tiled=True)
-        return place.to_hf(np.asarray(weight)).astype(kind, copy=False)
+        weight = shares.whole(leaf if place.layer is None else leaf[place.layer])
+        return place.to_hf(weight).astype(kind, copy=False)
 
     return Pending(place.key, kind, place.theirs, make)

@@ -19,17 +19,6 @@ STOPS = {
 """Why episodes end, as the metrics name it."""
 
 
-def summarise(scored: Sequence[ScoredGroup]) -> dict[str, float]:
-    """Summarise scored groups; the same keys come out for the same reward terms, always.
-
-    Shares are of all episodes (`look/*`: of all looks asked for; `accuracy`: of the judged
-    episodes; `text_after_look`: of the episodes with an executed look) and 0 where there are none.
-
-    Errors: ValueError for an empty list.
-    """
-    return means([measure(one) for one in scored])
-
-
 def measure(scored: ScoredGroup) -> dict[str, Any]:
     """What `means` needs of a group, as JSON values, which another host can be told: lists with an
     entry for each episode, but for whether the group `is_flat`."""
@@ -51,7 +40,13 @@ def measure(scored: ScoredGroup) -> dict[str, Any]:
 
 
 def means(measured: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Numbers of groups that were measured; see `summarise`."""
+    """Numbers of groups that were measured; the same keys come out for the same reward terms.
+
+    Shares are of all episodes (`look/*`: of all looks asked for; `accuracy`: of the judged
+    episodes; `text_after_look`: of the episodes with an executed look) and 0 where there are none.
+
+    Errors: ValueError for an empty list.
+    """
     if not measured:
         raise ValueError("no scored groups to summarise: the batch is empty")
 

@@ -53,6 +53,7 @@ def joined(address: Address, limits: Limits) -> Iterator[bool]:
         stopped = told
     hosts.wait("the end")
     watch.stop()
+    hosts.leave()
     jax.distributed.shutdown()
     if stopped is not None:
         raise stopped

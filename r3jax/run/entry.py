@@ -29,7 +29,7 @@ def call(name: str, function: Callable[[], None]) -> int:
         function()
     except Stopped as told:
         print(f"{name}: {told}")
-    except BaseException as error:
+    except BaseException as error:  # whatever it is: other hosts wait for this one
         watch.await_lost(error)
         if isinstance(error, KNOWN) and is_about_input(error):
             print(f"{name}: {error}", file=sys.stderr)

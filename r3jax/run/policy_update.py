@@ -111,18 +111,21 @@ def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start)
             state, numbers, old = done(learner.update(state, parts))
     numbers = jax.device_get(numbers)
     finite = np.isfinite(list(numbers.values())).all()
-    return state, numbers, () if finite else suspect(dealt, old)
+    return state, numbers, () if finite else suspect(dealt, old, learner.share)
 
 
-def suspect(dealt: Sequence[Sequence[ScoredGroup]], logp: Sequence[jax.Array]) -> tuple[str, ...]:
+def suspect(
+    dealt: Sequence[Sequence[ScoredGroup]],
+    logp: Sequence[jax.Array],
+    share: Share = shares.ALL,
+) -> tuple[str, ...]:
     """The questions, of all hosts, that have a log-prob that is no number: of micro-batches of this
     host's groups, with the log-probs [B, G, T] of all."""
-    pairs = (zip(groups, shares.own(found), strict=True) for groups, found in zip(dealt, logp))
     bad = [
         one.group.question.id
-        for micro_batch in pairs
-        for one, of_group in micro_batch
-        if not _are_numbers(one, of_group)
+        for groups, found in zip(dealt, map(shares.whole, logp))
+        for one, number in zip(groups, share.of(len(found)), strict=True)
+        if not _are_numbers(one, found[number])
     ]
     found = hosts.gather("what is no number", bad)
     return tuple(sorted({name for of_host in found for name in of_host}))

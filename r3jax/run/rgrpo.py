@@ -120,16 +120,9 @@ def _make_engine(
     _check(config, start, learning.learner, 1 if mesh is None else mesh_lib.shards(mesh), shown)
     shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), shown)
     frozen = is_frozen(config.optimizer, "vision")
-    given = (
-        start.tokenizer,
-        start.form,
-        shapes,
-        config.rollout,
-        frozen,
-        mesh,
-        learning.learner.share,
-    )
-    return engine.make_engine(learning.model, *given)
+    given = start.tokenizer, start.form, shapes, config.rollout
+    dealt = {"mesh": mesh, "share": learning.learner.share}
+    return engine.make_engine(learning.model, *given, keep_features=frozen, **dealt)
 
 
 def _check(

@@ -23,6 +23,7 @@ KINDS: Mapping[str, tuple[type, Callable[..., Path]]] = {
 """What `config.kind` may be: the record that the config becomes, and the loop that it runs."""
 
 FILE_NAME = "config.json"
+SHARED_S = 30.0  # within which a file system shows one host what another has written
 MAY_CHANGE = {
     "alarms",
     "buckets",
@@ -97,14 +98,14 @@ def keep_config(kind: str, record: Any, workdir: Path) -> None:
         partial.write_text(text + "\n", "utf-8")
         partial.replace(path)
     hosts.wait("config written")
-    if not _appears(path, text + "\n"):
+    if not _appears(path, text + "\n", SHARED_S):
         raise ValueError(
             f"{path} is not what the first host has written: give the same command on all, and a "
             "workdir on a file system that they share"
         )
 
 
-def _appears(path: Path, text: str, patience_s: float = 30.0) -> bool:
+def _appears(path: Path, text: str, patience_s: float) -> bool:
     """Whether a file has this text before long: file systems of several hosts take their time."""
     until = time.monotonic() + patience_s
     while not (path.is_file() and path.read_text("utf-8") == text):

@@ -63,17 +63,18 @@ class Watch:
     """Gives signs of life of a host of a cluster, and calls `end` with what to say where another is
     lost."""
 
-    def __init__(self, cluster: Cluster, end: Callable[[str], None]):
-        self.cluster, self.end = cluster, end
+    def __init__(
+        self,
+        cluster: Cluster,
+        end: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ):
+        self.cluster, self.end, self._now = cluster, end, now
         self.every = cluster.limits.gone / BEATS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        now = time.monotonic()
-        self._heard = now  # when the hub last answered
-        # Each host's last beat, and when it came.
-        self._seen: dict[int, tuple[int, float]] = dict.fromkeys(
-            range(len(cluster.names)), (0, now)
-        )
+        self._heard = now()  # when the hub last answered
+        self._seen = [(0, now())] * len(cluster.names)  # each host's last beat, and when it came
 
     def start(self) -> None:
         self._thread.start()
@@ -86,14 +87,13 @@ class Watch:
         beat = 0
         while not self._stop.wait(self.every):
             beat += 1
-            now = time.monotonic()
             try:
                 self.cluster.tell("alive", self._sign(beat))
-                lost = self.lost(self.cluster.told("alive"), self.cluster.told("failed"), now)
-                self._heard = now
+                lost = self.lost(self.cluster.told("alive"), self.cluster.told("failed"))
+                self._heard = self._now()
             except jax.errors.JaxRuntimeError as error:
                 lost = None
-                if now - self._heard > self.cluster.limits.gone:
+                if self._now() - self._heard > self.cluster.limits.gone:
                     hub = self.cluster.called(self.cluster.hub)
                     lost = f"{hub}, whom all others ask, does not answer ({error}); {GO_ON}"
             if lost:
@@ -105,9 +105,9 @@ class Watch:
         since = 0.0 if hosts.is_apart() else time.monotonic() - cluster.since
         return json.dumps([beat, cluster.turn, cluster.what, since])
 
-    def lost(self, signs: Mapping[int, str], failed: Mapping[int, str], now: float) -> str | None:
-        """What to say where a host is lost: given the signs of life and last words of all, now."""
-        cluster = self.cluster
+    def lost(self, signs: Mapping[int, str], failed: Mapping[int, str]) -> str | None:
+        """What to say where a host is lost: given the signs of life and last words of all."""
+        cluster, now = self.cluster, self._now()
         for number, message in failed.items():
             if number != cluster.number:
                 return f"{cluster.called(number)} has stopped: {message}"
@@ -115,7 +115,7 @@ class Watch:
         for number, (beat, *_) in read.items():
             if self._seen[number][0] != beat:
                 self._seen[number] = beat, now
-        silent = [n for n, (_, at) in self._seen.items() if now - at > cluster.limits.gone]
+        silent = [n for n, (_, at) in enumerate(self._seen) if now - at > cluster.limits.gone]
         if silent:
             who = ", ".join(map(cluster.called, silent))
             return f"{who} has given no sign of life for {cluster.limits.gone:g} s; {GO_ON}"

@@ -19,7 +19,7 @@ def test_summary_counts_looks_stops_verdicts_and_tokens():
     ]
     flat = make_group([make_episode(thought("red"))] * 4)
     scored = scoring.score([make_group(episodes), flat], RewardConfig("code"))
-    summary = stats.summarise(scored)
+    summary = stats.means([stats.measure(one) for one in scored])
     expected = {
         "accuracy": 5 / 8,
         "unknown": 0.0,
@@ -47,7 +47,7 @@ def test_summary_counts_looks_stops_verdicts_and_tokens():
 
 def test_an_empty_batch_is_an_error():
     with pytest.raises(ValueError, match="the batch is empty"):
-        stats.summarise([])
+        stats.means([])
 
 
 WELL = {

@@ -22,14 +22,14 @@ def test_killed_runs_end_as_the_undisturbed_one(kind, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     loops.finish(loops.start(config, whole))
 
-    # Before anything is saved, and around the second save; when exactly, chance says: a failure
-    # shows the moments.
+    # Before anything is saved; around the second save; about as far again. When exactly, chance
+    # says: a failure shows the moments.
     chance = random.SystemRandom()
-    for low, high in ((1, every - 1), (every + 1, 2 * every)):
+    for low, high in ((1, every - 1), (every + 1, 2 * every), (2 * every + 1, 3 * every - 1)):
         moment, delay = chance.randint(low, high), chance.uniform(0, 0.02)
         print(f"killed {delay:.4f} s after step {moment}")
         loops.kill_at(loops.start(config, broken), broken, moment, delay)
-    told = loops.stop_at(loops.start(config, broken), broken, 2 * every + 1)
+    told = loops.stop_at(loops.start(config, broken), broken, 3 * every + 1)
     done = loops.steps_written(broken)
     assert f"train: stopped by a signal after step {done} of {steps}, which is saved" in told
     loops.finish(loops.start(config, broken))
