@@ -22,6 +22,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="Hugging Face directory that config.json, tokenizer and processor files come from; "
         "default: hf/ in the checkpoint",
     )
+    parser.add_argument(
+        "--base",
+        help="of a run with adapters: the model that it started from; default: where it was",
+    )
     parser.add_argument("--step", type=int, help="step to export; default: the newest")
     parser.add_argument("--dtype", default="same", choices=convert.DTYPES, help="what to store")
     return parser.parse_args(argv)
@@ -33,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    step = convert.export_hf(args.checkpoint, args.output, args.carry_from, args.step, args.dtype)
+    step = convert.export_hf(
+        args.checkpoint, args.output, args.carry_from, args.step, args.dtype, args.base
+    )
     print(f"exported step {step} of {args.checkpoint} to {args.output}")
 
 

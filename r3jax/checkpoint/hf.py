@@ -23,6 +23,7 @@ from r3jax.checkpoint.errors import CheckpointError, listed
 from r3jax.checkpoint.hf_config import HFExtras
 from r3jax.checkpoint.hf_table import Place
 from r3jax.checkpoint.safetensors_io import Pending, Stored
+from r3jax.model import lora
 from r3jax.model.config import ModelConfig
 
 SAME = "same"
@@ -100,15 +101,15 @@ def save_hf(
     byte for byte; its config.json gives `extras` unless they are passed. `beside` are more files,
     names and texts, instead of those carried. The directory appears as a whole or not at all; one
     that held a model before is replaced. Where parameters lie on several hosts, all call this, and
-    the first of them writes.
+    the first of them writes. Adapters are added to the kernels beside which they learnt.
 
     Raises: CheckpointError when parameters do not match `config`, or when writing fails.
     """
     if extras is None:
         has_config = carry_from is not None and (Path(carry_from) / "config.json").exists()
         extras = hf_config.read_config(Path(carry_from))[1] if has_config else HFExtras()
-    leaves = _matching_leaves(config, params)
-    tensors = [_pending(place, leaves[place.path], dtype) for place in hf_table.places(config)]
+    leaves, plain = _matching_leaves(config, params), config.adapted(None)
+    tensors = [_pending(config, place, leaves, dtype) for place in hf_table.places(plain)]
     hosts.goes_on(f"writing {directory}")
     if not hosts.leads():
         for tensor in tensors:
@@ -116,7 +117,7 @@ def save_hf(
         hosts.wait("written")
         return
     dtype = {kind: name for name, kind in DTYPES.items()}[tensors[0].dtype]
-    released = hf_config.released_config(config, dataclasses.replace(extras, dtype=dtype))
+    released = hf_config.released_config(plain, dataclasses.replace(extras, dtype=dtype))
     with directories.replaced(Path(directory), mark="config.json") as partial:
         (partial / "config.json").write_text(json.dumps(released, indent=2) + "\n")
         if carry_from is not None:
@@ -204,12 +205,25 @@ def _matching_leaves(config: ModelConfig, params: Mapping) -> dict[tuple[str, ..
     return found
 
 
-def _pending(place: Place, leaf: jax.Array | np.ndarray, dtype: str) -> Pending:
-    """Puts one tensor in line; its slice leaves the device only when it is written."""
-    kind = _dtype(dtype, np.dtype(leaf.dtype))
+def _pending(config: ModelConfig, place: Place, leaves: Mapping, dtype: str) -> Pending:
+    """Puts one tensor in line; its slice leaves the device only when it is written.
+
+    A model with adapters is the "same" in float32: in 16 bits, what they add would be rounded away.
+    """
+    adapted, path = config.text.lora, place.path
+    if adapted is not None and dtype == SAME:
+        dtype = "float32"
+    kind = _dtype(dtype, np.dtype(leaves[path].dtype))
+
+    def of_layer(path: tuple[str, ...]) -> np.ndarray:
+        leaf = leaves[path]
+        return shares.whole(leaf if place.layer is None else leaf[place.layer])
 
     def make() -> np.ndarray:
-        weight = shares.whole(leaf if place.layer is None else leaf[place.layer])
+        weight = of_layer(path)
+        beside = [(*path[:-1], lora.NAME, name) for name in ("a", "b")]
+        if path[-1] == "kernel" and beside[0] in leaves:
+            weight = lora.merged(adapted, weight, *map(of_layer, beside))
         return place.to_hf(weight).astype(kind, copy=False)
 
     return Pending(place.key, kind, place.theirs, make)

@@ -122,6 +122,14 @@ class Store:
         args = ocp.args.Composite(state=_restore_args(wanted, partial=True))
         return self._manager.restore(step, args=args)["state"]["params"]
 
+    def meta(self, step: int | None) -> Mapping[str, Any]:
+        """Reads `meta` alone.
+
+        Raises: CheckpointError if there is no checkpoint.
+        """
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        return self._manager.restore(self._existing(step), args=args)["meta"]
+
     def params_dtype(self, step: int | None) -> str:
         """Returns the dtype that the parameters of a checkpoint are stored in, e.g. "float32"."""
         stored = self._stored(self._existing(step))

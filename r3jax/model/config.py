@@ -60,8 +60,29 @@ class VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Adapters of a `rank` beside every product of the decoder's layers, which add
+    alpha / rank * (x @ a) @ b to it.
+
+    Source: LoRA (Hu et al. 2021), on all linear layers as in QLoRA (Dettmers et al. 2023).
+    """
+
+    rank: int = 32
+    alpha: float = 32.0
+
+    def __post_init__(self):
+        if self.rank < 1 or self.alpha <= 0:
+            raise ValueError(f"lora needs a rank and an alpha above 0, found {self}")
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
+@dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """The decoder. `mrope_section` splits half of a head among time, height and width."""
+    """The decoder. `mrope_section` splits half of a head among time, height and width; `lora` says
+    which adapters it has, which no released model does."""
 
     vocab_size: int = 152064
     hidden_size: int = 3584
@@ -74,6 +95,7 @@ class TextConfig:
     rope_theta: float = 1e6
     mrope_section: tuple[int, int, int] = (16, 24, 24)
     max_positions: int = 128000
+    lora: LoraConfig | None = None
 
     def __post_init__(self):
         _divides("text num_kv_heads", self.num_kv_heads, "num_heads", self.num_heads)
@@ -95,6 +117,10 @@ class ModelConfig:
     video_token_id: int = 151656
     vision_start_token_id: int = 151652
     vision_end_token_id: int = 151653
+
+    def adapted(self, lora: LoraConfig | None) -> "ModelConfig":
+        """The same model with these adapters, or without any."""
+        return dataclasses.replace(self, text=dataclasses.replace(self.text, lora=lora))
 
     def __post_init__(self):
         if self.vision.out_hidden_size != self.text.hidden_size:

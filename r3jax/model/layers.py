@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from r3jax import mesh
 from r3jax.arrays import Array, Float
 from r3jax.kernels import attention
+from r3jax.model.config import LoraConfig
 
 Dtype = Literal["float32", "bfloat16"]
 """What a model computes in."""
@@ -74,11 +75,39 @@ class RMSNorm(nn.Module):
         return wide.astype(x.dtype) * jnp.broadcast_to(scale.astype(x.dtype), x.shape)
 
 
+class Adapter(nn.Module):
+    """What LoRA adds to a product of x with a kernel [*inputs, *features] of these `axes`: nothing
+    at first, since b begins with zeros."""
+
+    features: tuple[int, ...]
+    axes: tuple[str, ...]
+    inputs: int
+    config: LoraConfig
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        given, rank = x.shape[-self.inputs :], self.config.rank
+        # Uniform, as PEFT begins: a bound of 1 over the root of the width.
+        init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", range(self.inputs), -1)
+        axes = (*self.axes[: self.inputs], None), (None, *self.axes[self.inputs :])
+        a = self.param("a", nn.with_logical_partitioning(init, axes[0]), (*given, rank))
+        zeros = nn.with_logical_partitioning(nn.initializers.zeros, axes[1])
+        b = self.param("b", zeros, (rank, *self.features))
+        a, b = (
+            mesh.constrain(y.astype(x.dtype), *names) for y, names in zip((a, b), axes, strict=True)
+        )
+        width = math.prod(given)
+        narrow = x.reshape(-1, width) @ a.reshape(width, rank)
+        added = narrow @ b.reshape(rank, -1) * jnp.asarray(self.config.scale, x.dtype)
+        return added.reshape(*x.shape[: -self.inputs], *self.features)
+
+
 class Linear(nn.Module):
     """A product of the last `inputs` axes of x with a kernel [*inputs, *features].
 
     `axes` names every axis of the kernel; those of the features name the bias. `rules` say where
     the product is made on a mesh; a `wide` one is not rounded to the dtype of x, but float32.
+    `lora` is what an adapter beside it is like, if there is one.
     """
 
     features: tuple[int, ...]
@@ -87,6 +116,7 @@ class Linear(nn.Module):
     bias: bool = False
     wide: bool = False
     rules: mesh.Rules = nn.FrozenDict(mesh.DECODE)
+    lora: LoraConfig | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -107,6 +137,8 @@ class Linear(nn.Module):
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[self.inputs :])
             bias = self.param("bias", zeros, self.features).astype(x.dtype)
             y = y + jnp.broadcast_to(bias, y.shape)
+        if self.lora is not None:
+            y = y + Adapter(self.features, self.axes, self.inputs, self.lora, name="lora")(x)
         return y
 
 
@@ -116,11 +148,13 @@ class SwiGLU(nn.Module):
     width: int
     axes: tuple[str, str]  # names of the model's width and of the hidden width
     bias: bool
+    lora: LoraConfig | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         outer, hidden = self.axes
-        gate = Linear((self.width,), (outer, hidden), bias=self.bias, name="gate")(x)
-        up = Linear((self.width,), (outer, hidden), bias=self.bias, name="up")(x)
-        down = Linear((x.shape[-1],), (hidden, outer), bias=self.bias, name="down")
+        alike = {"bias": self.bias, "lora": self.lora}
+        gate = Linear((self.width,), (outer, hidden), **alike, name="gate")(x)
+        up = Linear((self.width,), (outer, hidden), **alike, name="up")(x)
+        down = Linear((x.shape[-1],), (hidden, outer), **alike, name="down")
         return down(jax.nn.silu(gate) * up)

@@ -41,14 +41,15 @@ class TextAttention(nn.Module):
         config = self.config
 
         def project(name, heads, axis):
-            return Linear((heads, config.head_dim), (EMBED, axis, HEAD), bias=True, name=name)(x)
+            shape, axes = (heads, config.head_dim), (EMBED, axis, HEAD)
+            return Linear(shape, axes, bias=True, lora=config.lora, name=name)(x)
 
         q = rope.rotate(project("q", config.num_heads, HEADS), cos, sin)
         k = rope.rotate(project("k", config.num_kv_heads, KV_HEADS), cos, sin)
         v = project("v", config.num_kv_heads, KV_HEADS)
         out, kv = seen.attend(q, k, v, past, self.backend)
-        o = Linear((config.hidden_size,), (HEADS, HEAD, EMBED), inputs=2, name="o")
-        return o(out), kv
+        width, axes = (config.hidden_size,), (HEADS, HEAD, EMBED)
+        return Linear(width, axes, inputs=2, lora=config.lora, name="o")(out), kv
 
 
 class TextLayer(nn.Module):
@@ -64,7 +65,8 @@ class TextLayer(nn.Module):
         attend = TextAttention(self.config, self.backend, name="attention")
         out, kv = attend(RMSNorm(EMBED, eps, name="norm1")(x), past, cos, sin, seen)
         x = x + out
-        mlp = SwiGLU(self.config.intermediate_size, (EMBED, MLP), bias=False, name="mlp")
+        width, lora = self.config.intermediate_size, self.config.lora
+        mlp = SwiGLU(width, (EMBED, MLP), bias=False, lora=lora, name="mlp")
         return x + mlp(RMSNorm(EMBED, eps, name="norm2")(x)), kv
 
 

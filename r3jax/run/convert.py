@@ -2,7 +2,8 @@
 
 An imported checkpoint holds `{"params": ...}` as step 0, and beside it `hf/`: config.json,
 tokenizer and processor files, so that it can be exported on its own. The workdir of a run has its
-steps in `checkpoints/` and may have `hf/` too.
+steps in `checkpoints/` and may have `hf/` too; of a run with adapters, `hf/lora.json` says which
+model they are beside.
 """
 
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from r3jax.checkpoint import hf, hf_config
+from r3jax.checkpoint import adapter_file, hf, hf_config
+from r3jax.checkpoint.adapter_file import AdapterFile
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
-from r3jax.model import qwen
+from r3jax.model import lora, qwen
+from r3jax.run import origins
 
 SURROUNDINGS = "hf"
 STEPS = "checkpoints"
@@ -38,13 +41,15 @@ def export_hf(
     carry_from: str | Path | None = None,
     step: int | None = None,
     dtype: str = hf.SAME,
+    base: str | Path | None = None,
 ) -> int:
     """Writes the parameters of a checkpoint as a Hugging Face directory; returns their step.
 
     `checkpoint` is an imported checkpoint or the workdir of a run. config.json, tokenizer and
-    processor files come from `carry_from`, or from `hf/` in the checkpoint.
+    processor files come from `carry_from`, or from `hf/` in the checkpoint. Adapters are merged
+    into the model that they learnt beside, `base` if it is not where it was then.
 
-    Raises: CheckpointError if either is missing, or if the parameters are of another model.
+    Raises: CheckpointError if any of these is missing, or if the parameters are of another model.
     """
     checkpoint = Path(checkpoint)
     surroundings = Path(carry_from) if carry_from else checkpoint / SURROUNDINGS
@@ -55,13 +60,34 @@ def export_hf(
             "directory that the model started from"
         )
     config, extras = hf_config.read_config(surroundings)
+    adapted = adapter_file.load(checkpoint / SURROUNDINGS)
+    if adapted is not None:
+        config = config.adapted(adapted.lora)
     nested = checkpoint / STEPS
     with Store(nested if nested.is_dir() else checkpoint, read_only=True) as store:
         step = store.latest_step() if step is None else step
         kind = np.dtype(store.params_dtype(step))
+        params = qwen.abstract_params(config)
         abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kind), qwen.abstract_params(config)
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kind), lora.adapters(params) or params
         )
         params = store.restore_params(step, abstract)
+        made_from = store.meta(step).get("made_from", {})
+    if adapted is not None:
+        params = lora.with_adapters(_base(adapted, base, made_from["model"]), params)
     hf.save_hf(output, config, params, carry_from=surroundings, dtype=dtype, extras=extras)
     return step
+
+
+def _base(adapted: AdapterFile, given: str | Path | None, fingerprint: str) -> dict:
+    """The weights that adapters learnt beside, of the model with this fingerprint."""
+    directory = given or adapted.base
+    found = origins.fingerprint_model(directory)  # of nothing, where it is not there
+    if found != fingerprint:
+        is_there = Path(directory).is_dir()
+        raise CheckpointError(
+            f"{directory} {'has another content than' if is_there else 'is not there, which is'} "
+            "the model that the adapters of the checkpoint learnt beside: say with --base where "
+            "that is"
+        )
+    return hf.load_hf(directory, adapted.dtype).params

@@ -25,7 +25,8 @@ class Learner:
     `step` alone runs where a step is one batch; else `zeros`, `add` for each micro-batch, `apply`.
     Each gives the memory of what it changes to its result. On a `mesh` the state is split and the
     rows of batches, `rows` of them, are dealt to devices: `places` and `groups` are their
-    shardings, and `whole` that of what all have. A host packs `own_rows` of them, its `share`.
+    shardings, `gradient` that of what learns, and `whole` that of what all have. A host packs
+    `own_rows` of them, its `share`.
     """
 
     def __init__(
@@ -37,12 +38,12 @@ class Learner:
         share: Share = shares.ALL,
     ):
         self.mesh, self.rows, self.share = mesh, 1, share
-        self.groups = self.whole = gradient = None
+        self.groups = self.whole = self.gradient = None
         self.places = TrainState(None, None, None)
         if mesh is not None:
             self.rows = mesh_lib.shards(mesh)
             self.places = placing.of_state(config, optimizer, mesh)
-            gradient, self.whole = optimizer.chosen(self.places.params), self.places.step
+            self.gradient, self.whole = optimizer.chosen(self.places.params), self.places.step
             self.groups = NamedSharding(mesh, PartitionSpec(BATCH))
         self.own_rows = self.rows // share.count
         state, groups, whole = self.places, self.groups, self.whole
@@ -56,8 +57,8 @@ class Learner:
             bound(_init_beside, optimizer=optimizer), out_shardings=state._replace(params=None)
         )
         self._step = program(bound(steps.step, loss, optimizer), state, whole, groups, given=0)
-        self._zeros = jax.jit(bound(steps.zeros, optimizer), out_shardings=gradient)
-        self._add = program(bound(steps.add, loss, optimizer), gradient, whole, groups, given=0)
+        self._zeros = jax.jit(bound(steps.zeros, optimizer), out_shardings=self.gradient)
+        self._add = program(bound(steps.add, loss, optimizer), self.gradient, whole, groups, given=0)
         self._apply = program(bound(steps.apply, optimizer), state, whole, given=0)
 
     def init(self, params: dict) -> TrainState:

@@ -119,14 +119,14 @@ def _read(config: Mapping) -> tuple[str, Any]:
 
 def _rgrpo(config: RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
     described = pretrained.describe(config.model)
+    params = pretrained.shapes_to_train(described, config.lora, config.dtype)
     model = _model(config, described)
-    params = qwen.abstract_params(described)
     learning = policy_update.make(config, model, params, _allowed(described), mesh)
     warm.check_rows(config.together, learning.learner.rows, "what is computed together")
     state = learning.learner.shape_of_init(params)
     if learning.freeze is not None:
         frozen = jax.eval_shape(learning.freeze, state.params)
-        frozen = mesh_lib.lying(frozen, learning.learner.places.params)
+        frozen = mesh_lib.lying(frozen, learning.learner.gradient)
         learning = dataclasses.replace(learning, reference=frozen)
     where = mesh_lib.for_rollouts(mesh, config.rollout.tensor)
     eng = _rollout(config, model, where)
@@ -151,7 +151,7 @@ def _rgrpo(config: RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
 
 def _sft(config: sft.SftConfig, mesh: Mesh, taker: Callable) -> Step:
     described = pretrained.describe(config.model)
-    params = qwen.abstract_params(described)
+    params = pretrained.shapes_to_train(described, config.lora, config.dtype)
     learner = sft.make_learner(config, _model(config, described), params, mesh)
     warm.check_rows(config.together, learner.rows, "what is computed together")
     state = learner.shape_of_init(params)
@@ -166,8 +166,8 @@ PLANNED: Mapping[str, Callable] = {"rgrpo": _rgrpo, "sft": _sft}
 
 
 def _model(config, described: ModelConfig) -> qwen.Qwen25VL:
-    dtype = jnp.dtype(config.dtype)
-    return qwen.Qwen25VL(described, dtype, config.remat, default_backend(PLATFORM, dtype))
+    dtype, adapted = jnp.dtype(config.dtype), described.adapted(config.lora)
+    return qwen.Qwen25VL(adapted, dtype, config.remat, default_backend(PLATFORM, dtype))
 
 
 def _allowed(described: ModelConfig) -> jax.ShapeDtypeStruct:

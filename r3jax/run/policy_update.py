@@ -26,8 +26,9 @@ from r3jax.update.state import is_frozen, make_optimizer
 @dataclasses.dataclass(frozen=True)
 class PolicyUpdate:
     """What updates a policy: `learner` changes the parameters of `model`, `score` scores a batch
-    under `reference`, frozen weights in the dtype of computation, which `freeze` makes; these three
-    are None where there is no KL. `allowed` [V] are the tokens that may be sampled."""
+    under `reference`, of the parameters those that learn, as they were, in the dtype of
+    computation, which `freeze` keeps; these three are None where there is no KL. `allowed` [V] are
+    the tokens that may be sampled."""
 
     model: Qwen25VL
     learner: Learner
@@ -58,15 +59,18 @@ def make(
     learner = Learner(loss, optimizer, model.config, mesh, share)
     if not config.loss.kl_coefficient:
         return PolicyUpdate(model, learner, allowed)
-    # A copy: the policy's own arrays are given away to the first update.
-    freeze = jax.jit(functools.partial(_cast, model.dtype), out_shardings=learner.places.params)
-    score = mesh_lib.on(mesh, functools.partial(losses.score, model, forward))
-    score = jax.jit(score, out_shardings=learner.groups)
+
+    def freeze(params: dict) -> list[jax.Array]:
+        # A copy: the policy's own arrays are given away to the first update.
+        chosen = optimizer.chosen(params)
+        return [jnp.array(leaf, model.dtype, copy=True) for leaf in chosen]
+
+    def score(reference: list[jax.Array], params: dict, *batch) -> losses.forward.TokenScores:
+        return losses.score(model, forward, optimizer.merged(reference, params), *batch)
+
+    freeze = jax.jit(freeze, out_shardings=learner.gradient)
+    score = jax.jit(mesh_lib.on(mesh, score), out_shardings=learner.groups)
     return PolicyUpdate(model, learner, allowed, freeze, score)
-
-
-def _cast(dtype, params: dict) -> dict:
-    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype, copy=True), params)
 
 
 def take_programs(
@@ -83,7 +87,8 @@ def take_programs(
         reference = None
         if learning.score is not None:
             name = f"reference {warm.update_size(batch)}"
-            take(name, learning.score, learning.reference, batch, learning.allowed)
+            given = learning.reference, state.params, batch, learning.allowed
+            take(name, learning.score, *given)
             reference = logp
         for old in (None, logp)[: config.updates]:
             shapes.append((batch, old, reference, learning.allowed))
@@ -102,9 +107,8 @@ def update(config: RgrpoRunConfig, learning: PolicyUpdate, state, scored, start)
     reference = old = [None] * len(batches)
     if learning.score is not None:
         with span(Phase.LOG_PROBS) as done:
-            reference = done(
-                [learning.score(learning.reference, one, learning.allowed).logp for one in batches]
-            )
+            under = functools.partial(learning.score, learning.reference, state.params)
+            reference = done([under(one, learning.allowed).logp for one in batches])
     for _ in range(config.updates):
         parts = [(*part, learning.allowed) for part in zip(batches, old, reference, strict=True)]
         with span(Phase.UPDATE) as done:

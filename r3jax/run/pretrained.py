@@ -7,24 +7,27 @@ import jax
 import jax.numpy as jnp
 
 from r3jax import hosts
-from r3jax.checkpoint import hf, hf_config
+from r3jax.checkpoint import adapter_file, hf, hf_config
+from r3jax.checkpoint.adapter_file import AdapterFile
 from r3jax.data import chat, chat_file
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.kernels import attention
-from r3jax.model import qwen
-from r3jax.model.config import SIZES, ModelConfig
-from r3jax.model.layers import Remat
+from r3jax.model import lora, qwen
+from r3jax.model.config import SIZES, LoraConfig, ModelConfig
+from r3jax.model.layers import Dtype, Remat
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """Weights, tokenizer and chat format of `directory`."""
+    """Weights, tokenizer and chat format of `directory`; `dtype` is that of the weights, but for
+    adapters, which are float32."""
 
     directory: Path
     config: ModelConfig
     params: dict
     tokenizer: Tokenizer
     form: chat.ChatFormat
+    dtype: Dtype = "float32"
 
     def model(
         self,
@@ -39,17 +42,20 @@ class Pretrained:
 
 
 def load(
-    directory: str | Path, form: chat.ChatFormat | None = None, on_host: bool = False
+    directory: str | Path,
+    form: chat.ChatFormat | None = None,
+    on_host: bool = False,
+    dtype: Dtype = "float32",
 ) -> Pretrained:
-    """Reads a model directory with float32 weights: a tree on the default device, or NumPy arrays
-    `on_host`, for those who place them on a mesh.
+    """Reads a model directory: a tree on the default device, or NumPy arrays `on_host`, for those
+    who place them on a mesh; in float32, or another `dtype`.
 
     `form` replaces the directory's own chat format (r3jax.json); where there is neither, the
     default one of Qwen2.5-VL is used.
     """
     directory = Path(directory)
     hosts.goes_on(f"reading {directory}")
-    model = hf.load_hf(directory, "float32")
+    model = hf.load_hf(directory, dtype)
     if form is None and (directory / chat_file.FILE_NAME).is_file():
         form = chat_file.load_chat(directory)
     return Pretrained(
@@ -58,7 +64,29 @@ def load(
         model.params if on_host else jax.tree.map(jnp.asarray, model.params),
         Tokenizer.from_dir(directory),
         form or chat.ChatFormat(),
+        dtype,
     )
+
+
+def load_to_train(
+    directory: str | Path, adapted: LoraConfig | None, dtype: Dtype, seed: int
+) -> Pretrained:
+    """Reads what a run starts from, on the host: float32, or with fresh adapters beside a base in
+    the `dtype` of computation, since it never changes."""
+    if adapted is None:
+        return load(directory, on_host=True)
+    start = load(directory, on_host=True, dtype=dtype)
+    config = start.config.adapted(adapted)
+    fresh = jax.device_get(lora.init(config, jax.random.key(seed)))
+    params = lora.with_adapters(start.params, fresh)
+    return dataclasses.replace(start, config=config, params=params)
+
+
+def shapes_to_train(config: ModelConfig, adapted: LoraConfig | None, dtype: Dtype) -> dict:
+    """The shapes of what a run starts from (`load_to_train`)."""
+    if adapted is None:
+        return qwen.abstract_params(config)
+    return lora.base_in(dtype, qwen.abstract_params(config.adapted(adapted)))
 
 
 def describe(directory: str | Path) -> ModelConfig:
@@ -88,6 +116,8 @@ def carry(pretrained: Pretrained, workdir: str | Path) -> None:
     target = Path(workdir) / "hf"
     hf.copy_surroundings(pretrained.directory, target)
     chat_file.save_chat(pretrained.form, target)
+    if (adapted := pretrained.config.text.lora) is not None:
+        adapter_file.save(AdapterFile(str(pretrained.directory), pretrained.dtype, adapted), target)
 
 
 def save(pretrained: Pretrained, params, directory: str | Path) -> Path:

@@ -98,7 +98,7 @@ def every_program(
 
 def _begin(config: RgrpoRunConfig, workdir: str | Path, mesh: Mesh | None, share: Share):
     """The model, whose weights nobody keeps as they were; what updates it; the state before it."""
-    start = pretrained.load(config.model, on_host=True)
+    start = pretrained.load_to_train(config.model, config.lora, config.dtype, config.seed)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)

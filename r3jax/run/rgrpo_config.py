@@ -4,13 +4,14 @@ import dataclasses
 
 from r3jax.buckets import Buckets
 from r3jax.mesh import MeshConfig
+from r3jax.model.config import LoraConfig
 from r3jax.model.layers import Dtype, Remat
 from r3jax.reward import terms
 from r3jax.reward.alarms import AlarmConfig
 from r3jax.rollout import engine
 from r3jax.run.session import CheckpointConfig
 from r3jax.update import losses, pack
-from r3jax.update.state import OptimizerConfig
+from r3jax.update.state import OptimizerConfig, check_lora
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class RgrpoRunConfig:
     is how many more rollouts may be made to replace groups whose rewards are all equal. Questions
     of a batch have the same value of the tag `group_by_tag`, if it is given: episodes about as long
     as each other decode and pad better together. `dtype` is that of computation: weights that learn
-    and their moments are float32.
+    and their moments are float32. With `lora` adapters alone learn, beside a base in `dtype`.
 
     Raises: ValueError for a number that is too small.
     """
@@ -42,6 +43,7 @@ class RgrpoRunConfig:
     refill: int = 0
     group_by_tag: str = ""
     logit_chunk: int = 1024
+    lora: LoraConfig | None = None
     dtype: Dtype = "float32"
     remat: Remat = "dots"
     mesh: MeshConfig = MeshConfig()
@@ -54,6 +56,7 @@ class RgrpoRunConfig:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be at least {value}, found {getattr(self, name)}")
+        check_lora(self.lora, self.optimizer)
         pack.check_micro_batch(self.micro_batch, self.rollout.questions, "rollout.questions")
 
     @property

@@ -20,7 +20,7 @@ from r3jax.run import origins
 from r3jax.run.goodput import Goodput
 from r3jax.run.profiler import Profiler
 from r3jax.run.stop_signal import StopSignal
-from r3jax.update.state import TrainState
+from r3jax.update.state import TrainState, lasting, restored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +81,11 @@ class Session:
         self._check_same_on_all_hosts()
         if self.store.latest_step() is not None:
             hosts.goes_on("restoring a checkpoint")
-            restored = self.store.restore(None, state)
-            origins.check(restored.meta["made_from"], self.made_from, self.workdir)
-            self.state = restored.state
-            self.iterator.set_state(restored.iterator_state)
-            self.start = restored.meta["next_step"]
+            found = self.store.restore(None, lasting(state))
+            origins.check(found.meta["made_from"], self.made_from, self.workdir)
+            self.state = restored(found.state, state)
+            self.iterator.set_state(found.iterator_state)
+            self.start = found.meta["next_step"]
         leads = hosts.leads()
         profile = profile if leads else None
         self.profiler = Profiler(self.workdir, title, profile, self.start, config.steps)
@@ -175,5 +175,5 @@ class Session:
             return False
         meta = {"next_step": done, "made_from": self.made_from}
         with span(Phase.CHECKPOINT):
-            self.store.save(done, state, self.iterator.get_state(), meta)
+            self.store.save(done, lasting(state), self.iterator.get_state(), meta)
         return True

@@ -21,6 +21,7 @@ from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
 from r3jax.mesh import MeshConfig
+from r3jax.model.config import LoraConfig
 from r3jax.model.layers import Dtype, Remat
 from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
@@ -30,7 +31,7 @@ from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
 from r3jax.shares import Share
 from r3jax.update import losses, pack
-from r3jax.update.state import OptimizerConfig, is_frozen, make_optimizer
+from r3jax.update.state import OptimizerConfig, check_lora, is_frozen, make_optimizer
 
 SHOWN = {"loss": "loss", "valid_loss": "held-out", "tokens_per_s": "tok/s"}
 
@@ -41,7 +42,8 @@ class SftConfig:
 
     A step computes on `micro_batch` rows at a time (0: all), for less memory; what it learns is the
     same. `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows. `dtype`
-    is that of computation: weights that learn and their moments are float32.
+    is that of computation: weights that learn and their moments are float32. With `lora` adapters
+    alone learn, beside a base in `dtype`.
 
     Raises: ValueError for a number that is too small.
     """
@@ -52,6 +54,7 @@ class SftConfig:
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
+    lora: LoraConfig | None = None
     micro_batch: int = 0
     seed: int = 0
     valid_data: str = ""
@@ -68,6 +71,7 @@ class SftConfig:
         for name in ("steps", "batch_size", "valid_every", "valid_rows", "logit_chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        check_lora(self.lora, self.optimizer)
         pack.check_micro_batch(self.micro_batch, self.batch_size, "batch_size")
 
     @property
@@ -83,7 +87,7 @@ def run(
 
     `profile` is how many steps to time (`run/profiler.py`).
     """
-    start = pretrained.load(config.model, on_host=True)
+    start = pretrained.load_to_train(config.model, config.lora, config.dtype, config.seed)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)

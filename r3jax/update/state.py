@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from r3jax.arrays import Array
+from r3jax.model import lora
+from r3jax.model.config import LoraConfig
 
 SCHEDULES = ("constant", "cosine", "linear")
 
@@ -48,7 +50,7 @@ class OptimizerConfig:
 
     `schedule` falls from `learning_rate` to `final_fraction` of it over `total_steps`. `frozen`
     names the parts of the tree ("vision", "vision/merger", "text/embed") that never change: they
-    have no moments.
+    have no moments. Where a model has adapters, all else is frozen.
     """
 
     learning_rate: float = 1e-6
@@ -116,13 +118,14 @@ def _decays(params) -> dict:
 
 
 def _labels(frozen: tuple[str, ...], params) -> dict:
-    matched = set()
+    matched, adapted = set(), bool(lora.adapters(params))
 
     def label(path, _):
-        name = "/".join(str(key.key) for key in path)
+        names = tuple(str(key.key) for key in path)
+        name = "/".join(names)
         hits = [part for part in frozen if (name + "/").startswith(part + "/")]
         matched.update(hits)
-        return "frozen" if hits else "trained"
+        return "frozen" if hits or adapted and not lora.is_adapter(names) else "trained"
 
     labels = jax.tree_util.tree_map_with_path(label, params)
     if unknown := set(frozen) - matched:
@@ -136,6 +139,25 @@ def _labels(frozen: tuple[str, ...], params) -> dict:
 def init_state(params, optimizer: Optimizer) -> TrainState:
     """Returns the state before the first update."""
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def check_lora(lora: LoraConfig | None, config: OptimizerConfig) -> None:
+    """Raises ValueError where a vision tower is to learn that has no adapters."""
+    if lora is not None and not is_frozen(config, "vision"):
+        raise ValueError(
+            f"lora: adapters are the decoder's, but optimizer.frozen is {config.frozen}: name "
+            "'vision' in it, or leave lora out"
+        )
+
+
+def lasting(state: TrainState) -> TrainState:
+    """What a checkpoint holds of a state: of parameters the adapters alone, where there are any."""
+    return state._replace(params=lora.adapters(state.params) or state.params)
+
+
+def restored(lasting: TrainState, state: TrainState) -> TrainState:
+    """A state as it was, with what a checkpoint held of it, beside the base that `state` has."""
+    return lasting._replace(params=lora.with_adapters(state.params, lasting.params))
 
 
 def is_frozen(config: OptimizerConfig, part: str) -> bool:
