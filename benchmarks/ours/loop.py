@@ -105,7 +105,7 @@ def rollout(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], No
     asked, steps = questions(start.tokenizer, pictures), iter(range(10**6))
 
     def step() -> None:
-        groups = engine.collect(eng, params, asked, seed=0, step=next(steps))
+        groups = engine.collect(eng, eng.policy(params), asked, seed=0, step=next(steps))
         sampled = [(e.source == Source.SAMPLED).sum() for g in groups for e in g.episodes]
         assert sampled == [script.SAMPLED] * ROWS, sampled
 

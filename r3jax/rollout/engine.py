@@ -107,6 +107,10 @@ class Engine:
     look: looks.LookTaker = looks.take_look
     keep_features: bool = False
 
+    def policy(self, params: dict) -> Policy:
+        """Parameters as rollouts read them: a copy."""
+        return self.programs.policy(params)
+
 
 def make_engine(
     model: Qwen25VL,
@@ -149,7 +153,7 @@ def make_engine(
 
 def collect(
     engine: Engine,
-    params,
+    policy: Policy,
     questions: Iterable[Question | None],
     seed: int,
     step: int,
@@ -157,13 +161,13 @@ def collect(
     tally: Tally | None = None,
 ) -> list[Group]:
     """Returns a group of episodes for each question, of this host's, in order; see `stream`."""
-    done = stream(engine, params, questions, seed, step, first, tally)
+    done = stream(engine, policy, questions, seed, step, first, tally)
     return [group for _, group in sorted(done, key=lambda pair: pair[0])]
 
 
 def stream(
     engine: Engine,
-    params,
+    policy: Policy,
     questions: Iterable[Question | None],
     seed: int,
     step: int,
@@ -189,7 +193,6 @@ def stream(
     if not at_once:
         return
     queue = seats.Queue(built)
-    policy = run.policy(params)  # first, while nothing else of the rollout takes memory
     sides = engine.buckets.originals
     seated = seats.Seats({}, {}, crops.room(engine.way, config.questions, sides, run.room))
     state = run.start(max(one.prompt_tokens for one in at_once))

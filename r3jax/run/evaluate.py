@@ -92,7 +92,8 @@ def ask(
     """
     rest = (questions[number] for number in range(first, len(questions)))
     early: dict[int, Prediction] = {}
-    for number, group in engine.stream(eng, params, rest, seed, 0, first, tally):
+    policy = eng.policy(params)
+    for number, group in engine.stream(eng, policy, rest, seed, 0, first, tally):
         early[number] = predict(group.question, group.episodes[0])
         known = []
         while first in early:

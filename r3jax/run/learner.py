@@ -58,7 +58,9 @@ class Learner:
         )
         self._step = program(bound(steps.step, loss, optimizer), state, whole, groups, given=0)
         self._zeros = jax.jit(bound(steps.zeros, optimizer), out_shardings=self.gradient)
-        self._add = program(bound(steps.add, loss, optimizer), self.gradient, whole, groups, given=0)
+        self._add = program(
+            bound(steps.add, loss, optimizer), self.gradient, whole, groups, given=0
+        )
         self._apply = program(bound(steps.apply, optimizer), state, whole, given=0)
 
     def init(self, params: dict) -> TrainState:

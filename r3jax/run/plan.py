@@ -23,7 +23,7 @@ from r3jax.plan.predictions import Plan
 from r3jax.plan.programs import Compiler, Program
 from r3jax.plan.report import as_json, lines, suggestion
 from r3jax.plan.times import Step
-from r3jax.rollout import crops, stops
+from r3jax.rollout import crops, stops, weights
 from r3jax.rollout.decode import BURST
 from r3jax.rollout.engine import RolloutConfig
 from r3jax.rollout.programs import Programs, TokenRules, make_programs
@@ -138,11 +138,16 @@ def _rgrpo(config: RgrpoRunConfig, mesh: Mesh, taker: Callable) -> Step:
         held[name.split()[0]] = made  # of states that grow, the last is the largest
         return made
 
-    warm.rollout_programs(eng, state.params, take)
-    lasting = state, learning.reference, held["reshard"], held["room"]
+    lending = weights.weights_of(eng.programs, model.config, model.dtype)
+    policy = lending.programs(state.params, take)
+    warm.rollout_programs(eng, policy, take)
+    meanwhile = state._replace(params=lending.kept(state.params)), learning.reference, policy
+    lasting = *meanwhile, held["room"]
     rollout.beside((*lasting, held.get("grow", held["start"])))
     rollout.beside(lasting, WITH_STATE)  # one state at a time, which they are given or make
-    rollout.beside((state, learning.reference), {"reshard"})  # before there is anything else
+    # Before there is anything else of a rollout, and after it.
+    rollout.beside((state, learning.reference), {"reshard", "split"})
+    rollout.beside(meanwhile, {"stack"})
     update = taker(mesh)
     policy_update.take_programs(config, eng, learning, state, update.take)
     update.beside((state, learning.reference))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from r3jax import hosts, shares
+from r3jax.model.qwen import Policy
 from r3jax.phases import Phase, span
 from r3jax.records import Group, Question, ScoredGroup
 from r3jax.reward import stats
@@ -12,7 +13,7 @@ from r3jax.shares import Share
 
 def collect(
     eng: engine.Engine,
-    params,
+    policy: Policy,
     questions: Iterator[Sequence[Question]],
     score: Callable[[list[Group]], list[ScoredGroup]],
     seed: int,
@@ -31,7 +32,7 @@ def collect(
         first = turn * eng.config.questions
         with span(Phase.DATA):
             asked = next(questions)
-        groups = engine.collect(eng, params, asked, seed, step, first, tally)
+        groups = engine.collect(eng, policy, asked, seed, step, first, tally)
         with span(Phase.REWARDS):
             return score(groups)
 

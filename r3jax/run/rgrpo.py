@@ -23,7 +23,7 @@ from r3jax.data.images import ImageSource
 from r3jax.phases import Phase, span
 from r3jax.reward import scoring, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
-from r3jax.rollout import crops, engine, programs
+from r3jax.rollout import crops, engine, programs, weights
 from r3jax.run import origins, pages, policy_update, pretrained, refill, warm
 from r3jax.run.learner import Learner
 from r3jax.run.policy_update import PolicyUpdate
@@ -57,6 +57,7 @@ def run(
     start, learning, state = _begin(config, workdir, mesh, share)
     rows = sources.read_rl(config.data)
     eng = _make_engine(config, start, learning, rolling, [row.image for row in rows])
+    lending = weights.weights_of(eng.programs, eng.model.config, eng.model.dtype)
     iterator = _questions(config, start, rows, share)
     score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
     made_from = origins.fingerprints(config.model, config.data)
@@ -67,13 +68,16 @@ def run(
             run.progress.note(told)
         watch = remember(config.alarms, run.workdir)
         if not run.is_done:
-            every_program(config, eng, learning, state, warm.compile_for)
+            every_program(config, eng, lending, learning, state, warm.compile_for)
         for step in run.steps():
             began = time.monotonic()
             tally = engine.Tally()
+            policy = lending.to_rollout(state.params)
             first, scored = refill.collect(
-                eng, state.params, iterator, score, config.seed, step, config.refill, tally
+                eng, policy, iterator, score, config.seed, step, config.refill, tally
             )
+            state = state._replace(params=lending.to_update(policy, state.params))
+            del policy  # an update needs the memory
             rolled = time.monotonic()
             state, numbers, suspects = policy_update.update(config, learning, state, scored, start)
             summary = refill.summarise(first, scored, share)
@@ -89,10 +93,15 @@ def run(
 
 
 def every_program(
-    config: RgrpoRunConfig, eng: warm.Rollout, learning: PolicyUpdate, state, take: warm.Take
+    config: RgrpoRunConfig,
+    eng: warm.Rollout,
+    lending: weights.Weights,
+    learning: PolicyUpdate,
+    state,
+    take: warm.Take,
 ) -> None:
     """Takes all programs for all buckets: which ones a step needs, its episodes decide."""
-    warm.rollout_programs(eng, state.params, take)
+    warm.rollout_programs(eng, lending.programs(state.params, take), take)
     policy_update.take_programs(config, eng, learning, state, take)
 
 

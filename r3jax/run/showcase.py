@@ -71,6 +71,6 @@ def _episodes(config: "LookAgainConfig", workdir: Path) -> list[ScoredGroup]:
     spread = rows[:: max(1, len(rows) // config.traces)][: config.traces]
     questions = list(evaluate.Questions(spread, start.form))
     eng = evaluate.make_engine(start, config.eval_buckets, 0.0, config.eval_batch)
-    groups = engine.collect(eng, start.params, questions, config.seed, step=0)
+    groups = engine.collect(eng, eng.policy(start.params), questions, config.seed, step=0)
     scored = scoring.score(groups, config.rgrpo.reward)
     return sorted(scored, key=lambda one: one.verdicts[0] is not Verdict.RIGHT)

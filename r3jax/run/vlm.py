@@ -125,7 +125,7 @@ class VLM:
         """
         asked = as_question(image, question)
         made = self._engine(temperature, max_looks, max_text_tokens)
-        (group,) = engine.collect(made, self.params, [asked], seed, step=0)
+        (group,) = engine.collect(made, made.policy(self.params), [asked], seed, step=0)
         return group.episodes[0]
 
     def save_pretrained(self, directory: str | Path) -> None:

@@ -20,7 +20,7 @@ from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
 from r3jax.data.images import ImageSource, read_size
 from r3jax.kernels import region
-from r3jax.model.qwen import Qwen25VL
+from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.model.stream import lay_out
 from r3jax.patches import VisionBatch
 from r3jax.rollout import crops, serve
@@ -136,12 +136,12 @@ def choosable(
     return tuple(ordered[: next(enough, len(ordered))])
 
 
-def rollout_programs(eng: Rollout, params, take: Take) -> None:
-    """Takes the programs of `eng` for every bucket of prompts, images and crops."""
+def rollout_programs(eng: Rollout, policy: Policy, take: Take) -> None:
+    """Takes the programs of `eng`, given what it reads of a policy, for every bucket of prompts,
+    images and crops."""
     run, shapes, arriving = eng.programs, eng.buckets, eng.config.arriving
     numbers, dealt = np.zeros(arriving, np.int32), run.places.dealt
     keys = take("keys", run.keys, 0, 0, numbers)
-    policy = take("reshard", run.policy, params)
     _cutting_programs(eng, take)
     seen = [
         take(f"encode-looks {bucket}", run.encode, policy, no_images(bucket, run.parts, dealt))

@@ -125,7 +125,7 @@ def _labels(frozen: tuple[str, ...], params) -> dict:
         name = "/".join(names)
         hits = [part for part in frozen if (name + "/").startswith(part + "/")]
         matched.update(hits)
-        return "frozen" if hits or adapted and not lora.is_adapter(names) else "trained"
+        return "frozen" if hits or (adapted and not lora.is_adapter(names)) else "trained"
 
     labels = jax.tree_util.tree_map_with_path(label, params)
     if unknown := set(frozen) - matched:

@@ -106,10 +106,10 @@ def test_rollouts_sample_with_adapters_and_their_log_probs_are_the_updates():
     model, params = adapted_model(), lora.with_adapters(tiny.looking_params(), learnt())
     how = engine.RolloutConfig(2, 3)
     eng = engine.make_engine(model, tiny.tk(), tiny.FORM, tiny.BUCKETS, how)
-    groups = engine.collect(eng, params, tiny.questions(2), seed=0, step=0)
-    plain = engine.collect(
-        tiny.make_engine(2, 3), tiny.looking_params(), tiny.questions(2), seed=0, step=0
-    )
+    groups = engine.collect(eng, eng.policy(params), tiny.questions(2), seed=0, step=0)
+    other = tiny.make_engine(2, 3)
+    policy = other.policy(tiny.looking_params())
+    plain = engine.collect(other, policy, tiny.questions(2), seed=0, step=0)
     assert groups[0].episodes[0].tokens.tolist() != plain[0].episodes[0].tokens.tolist()
     episodes = [list(group.episodes) for group in groups]
     batch = tiny.pack([group.prompt for group in groups], episodes)

@@ -22,8 +22,9 @@ def shared_engine() -> engine.Engine:
 @functools.cache
 def groups() -> tuple[Group, ...]:
     """Six questions in two batches, the second with two rows of padding."""
-    made = engine.collect(shared_engine(), tiny.looking_params(), tiny.questions(), SEED, STEP)
-    return tuple(made)
+    eng = shared_engine()
+    policy = eng.policy(tiny.looking_params())
+    return tuple(engine.collect(eng, policy, tiny.questions(), SEED, STEP))
 
 
 @functools.cache

@@ -17,7 +17,9 @@ from tests.rollout import rolled
 
 
 def collect(eng, questions, first=0, seed=rolled.SEED, step=rolled.STEP, tally=None):
-    return engine.collect(eng, tiny.looking_params(), questions, seed, step, first, tally)
+    return engine.collect(
+        eng, eng.policy(tiny.looking_params()), questions, seed, step, first, tally
+    )
 
 
 def assert_same_groups(found, expected):
@@ -67,7 +69,8 @@ def test_finished_groups_are_handed_out_while_others_decode():
             asked.append(question.id)
             yield question
 
-    made = engine.stream(eng, tiny.looking_params(), questions(), rolled.SEED, rolled.STEP)
+    policy = eng.policy(tiny.looking_params())
+    made = engine.stream(eng, policy, questions(), rolled.SEED, rolled.STEP)
     next(made)
     assert len(asked) < 6  # nobody waits for all images to be opened
     assert sorted(number for number, _ in made) != list(range(6))  # the first is gone

@@ -37,7 +37,7 @@ def test_host_memory_stays_flat_over_200_steps_with_images():
     eng = tiny.make_engine(size=2, episodes=2)
     seen = []
     for step in range(200):
-        groups = engine.collect(eng, tiny.looking_params(), questions(step), 0, step)
+        groups = engine.collect(eng, eng.policy(tiny.looking_params()), questions(step), 0, step)
         assert sum(len(e.tokens) for g in groups for e in g.episodes)
         del groups
         if step in SETTLED or step in LAST:

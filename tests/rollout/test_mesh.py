@@ -29,7 +29,7 @@ def make_engine(size: int = 4, exchange: int | None = 2, mesh=None) -> engine.En
 
 
 def ask(eng: engine.Engine, params) -> list:
-    return engine.collect(eng, params, tiny.questions(), rolled.SEED, rolled.STEP)
+    return engine.collect(eng, eng.policy(params), tiny.questions(), rolled.SEED, rolled.STEP)
 
 
 @pytest.mark.slow
@@ -39,7 +39,8 @@ def test_groups_that_come_and_go_in_parts_have_the_episodes_of_one_device():
     assert eng.programs.parts == 2
     whole = mesh_lib.sharding((), (), devices, mesh_lib.DECODE)
     params = jax.device_put(tiny.looking_params(), whole)
-    warm.rollout_programs(eng, params, warm.compile_for)
+    policy = warm.compile_for("reshard", eng.programs.policy, params)
+    warm.rollout_programs(eng, policy, warm.compile_for)
     with CompileCounter() as compiles:
         found = ask(eng, params)
     assert compiles.count == 0

@@ -40,8 +40,8 @@ def test_the_update_finds_the_log_probs_that_the_sampler_stored():
 
 def test_features_that_a_rollout_keeps_score_as_images_encoded_again_do():
     keeping = dataclasses.replace(rolled.shared_engine(), keep_features=True)
-    asked = (tiny.looking_params(), tiny.questions(), rolled.SEED, rolled.STEP)
-    kept = engine.collect(keeping, *asked)
+    policy = keeping.policy(tiny.looking_params())
+    kept = engine.collect(keeping, policy, tiny.questions(), rolled.SEED, rolled.STEP)
     pairs = [[g.prompt for g in groups] for groups in (kept, rolled.groups())]
     episodes = [[g.episodes for g in groups] for groups in (kept, rolled.groups())]
     assert not isinstance(tiny.pack(pairs[0], episodes[0]).shown, tuple)

@@ -22,9 +22,10 @@ def test_groups_that_come_and_go_compile_nothing_after_the_warm_up():
     eng = dataclasses.replace(eng, way=crops.Way.XLA)  # it cuts looks on the device as well
     questions = tiny.questions()
     questions[3] = dataclasses.replace(questions[3], text="what is there? " * 3)
-    warm.rollout_programs(eng, tiny.looking_params(), warm.compile_for)
+    policy = eng.policy(tiny.looking_params())
+    warm.rollout_programs(eng, policy, warm.compile_for)
     with CompileCounter() as compiles:
-        engine.collect(eng, tiny.looking_params(), questions, seed=3, step=7)
+        engine.collect(eng, policy, questions, seed=3, step=7)
     assert compiles.count == 0
 
 
