@@ -70,12 +70,13 @@ def _window_pairs(rows: int, columns: int) -> int:
     return patches.UNIT**2 * squares(rows) * squares(columns)
 
 
-def update_flops(trained: int, frozen: int = 0) -> int:
-    """A training step from the forward FLOPs of what is trained and of what is frozen.
+def update_flops(trained: int, frozen: int = 0, passed: int = 0) -> int:
+    """A training step from the forward FLOPs of what is trained, of what is frozen, and of what a
+    gradient only passes through, on its way to adapters or to what lies before.
 
     The gradient takes twice as much as the forward pass: to what came in, and to the weights.
     """
-    return 3 * trained + frozen
+    return 3 * trained + 2 * passed + frozen
 
 
 def decode_bytes(config: ModelConfig, prefix_tokens: int, filled_slots: int, itemsize: int) -> int:

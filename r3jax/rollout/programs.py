@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,10 @@ from r3jax.kernels import region
 from r3jax.model import qwen
 from r3jax.rollout import crops, decode, placing, sampling, state, stops
 from r3jax.shares import Share
+
+# Rows of a cache come in whole tiles of a TPU's memory: otherwise it is laid out in another way
+# than it is computed with, and every burst of decoding copies it there and back.
+TILE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +134,7 @@ def make_programs(
     """
     filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
     spare = max(buckets.look_tokens, decode.BURST)
-    slots = tuple(length + spare for length in filled)
+    slots = tuple(math.ceil((length + spare) / TILE) * TILE for length in filled)
     places, parts = placing.Places(), 1
     if mesh is not None:
         parts = mesh_lib.shards(mesh)

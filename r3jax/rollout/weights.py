@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
+from jax.sharding import NamedSharding
 
 from r3jax.model import lora
 from r3jax.model.config import ModelConfig
@@ -45,16 +46,18 @@ class Lent:
     """Rollouts have the base itself and a copy of the adapters: stack after stack is taken apart
     and put together again, so that no more than one of them is there twice.
 
-    What has been lent is gone where it was, until it is taken back.
+    What has been lent is gone where it was, until it is taken back. `where` is the only device, if
+    it has a name.
     """
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype):
+    def __init__(self, config: ModelConfig, dtype: jnp.dtype, where: NamedSharding | None):
         number = config.text.num_layers
 
         def split(leaf: jax.Array) -> list[jax.Array]:
             return [leaf[layer].astype(dtype) for layer in range(number)]
 
-        self._split, self._stack = jax.jit(split), jax.jit(lambda parts: jnp.stack(parts))
+        self._split = jax.jit(split, out_shardings=where)
+        self._stack = jax.jit(lambda parts: jnp.stack(parts), out_shardings=where)
 
     def to_rollout(self, params: dict) -> Policy:
         """The weights as rollouts read them."""
@@ -103,9 +106,10 @@ Weights = Copied | Lent
 
 def weights_of(programs: Programs, config: ModelConfig, dtype: jnp.dtype) -> Weights:
     """Returns how the weights of a model, which computes in `dtype`, come to these programs."""
-    whole = programs.places.whole
-    on_one_device = whole is None or whole.mesh.size == 1
-    return Lent(config, dtype) if config.text.lora and on_one_device else Copied(programs)
+    where = programs.places.whole
+    if config.text.lora is not None and (where is None or where.mesh.size == 1):
+        return Lent(config, dtype, where)
+    return Copied(programs)
 
 
 def _like(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

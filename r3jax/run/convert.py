@@ -12,14 +12,12 @@ import jax
 import numpy as np
 
 from r3jax.checkpoint import adapter_file, hf, hf_config
-from r3jax.checkpoint.adapter_file import AdapterFile
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
 from r3jax.model import lora, qwen
-from r3jax.run import origins
+from r3jax.run import adapters
+from r3jax.run.adapters import CHECKPOINTS, SURROUNDINGS
 
-SURROUNDINGS = "hf"
-STEPS = "checkpoints"
 DTYPES = (hf.SAME, *hf.DTYPES)
 """What weights can be stored in; "same" keeps what each tensor has."""
 
@@ -63,7 +61,7 @@ def export_hf(
     adapted = adapter_file.load(checkpoint / SURROUNDINGS)
     if adapted is not None:
         config = config.adapted(adapted.lora)
-    nested = checkpoint / STEPS
+    nested = checkpoint / CHECKPOINTS
     with Store(nested if nested.is_dir() else checkpoint, read_only=True) as store:
         step = store.latest_step() if step is None else step
         kind = np.dtype(store.params_dtype(step))
@@ -74,20 +72,7 @@ def export_hf(
         params = store.restore_params(step, abstract)
         made_from = store.meta(step).get("made_from", {})
     if adapted is not None:
-        params = lora.with_adapters(_base(adapted, base, made_from["model"]), params)
+        beside = adapters.base_of(adapted, base, made_from["model"])
+        params = lora.with_adapters(beside, params)
     hf.save_hf(output, config, params, carry_from=surroundings, dtype=dtype, extras=extras)
     return step
-
-
-def _base(adapted: AdapterFile, given: str | Path | None, fingerprint: str) -> dict:
-    """The weights that adapters learnt beside, of the model with this fingerprint."""
-    directory = given or adapted.base
-    found = origins.fingerprint_model(directory)  # of nothing, where it is not there
-    if found != fingerprint:
-        is_there = Path(directory).is_dir()
-        raise CheckpointError(
-            f"{directory} {'has another content than' if is_there else 'is not there, which is'} "
-            "the model that the adapters of the checkpoint learnt beside: say with --base where "
-            "that is"
-        )
-    return hf.load_hf(directory, adapted.dtype).params

@@ -12,6 +12,7 @@ from r3jax.run.sft import SftConfig
 from r3jax.run.warm import Rollout
 
 LOOKS = 2  # of an episode
+LARGE_STACKS = 4  # of weights that one chip lends: three of the MLP, the rest is less than another
 
 
 def of_rgrpo(config: RgrpoRunConfig, model: ModelConfig, eng: Rollout) -> Step:
@@ -27,6 +28,7 @@ def of_rgrpo(config: RgrpoRunConfig, model: ModelConfig, eng: Rollout) -> Step:
     parts = rollout.questions // config.together
     runs = {
         "reshard": 1,
+        **dict.fromkeys(("split", "stack"), LARGE_STACKS),
         "start": 1,
         "grow": len(eng.programs.grow),
         **dict.fromkeys(("keys", "encode-images", "prefill", "admit", "written"), batches),
@@ -38,7 +40,7 @@ def of_rgrpo(config: RgrpoRunConfig, model: ModelConfig, eng: Rollout) -> Step:
     }
     episodes = rollout.questions * rollout.episodes
     flops = config.updates * _update_flops(
-        model, rollout.questions, rollout.episodes, prompt, suffix, episodes * sampled
+        config, model, rollout.questions, rollout.episodes, prompt, suffix, episodes * sampled
     )
     many = "1 look" if looks == 1 else f"{looks} looks"
     supposed = f"episodes of {suffix} tokens with {many} of {buckets.look_tokens}, no refill"
@@ -49,7 +51,7 @@ def of_sft(config: SftConfig, model: ModelConfig) -> Step:
     """Every prompt and every row fills its largest bucket, all of it trained."""
     prompt, suffix = max(config.buckets.prompt_tokens), max(config.buckets.suffix_tokens)
     tokens = config.batch_size * suffix
-    flops = _update_flops(model, config.batch_size, 1, prompt, suffix, tokens)
+    flops = _update_flops(config, model, config.batch_size, 1, prompt, suffix, tokens)
     runs = _update_runs(config.batch_size // config.together, 1)
     return Step(runs, tokens, flops, f"prompts of {prompt} tokens, traces of {suffix}")
 
@@ -61,10 +63,19 @@ def _update_runs(parts: int, updates: int) -> dict[str, int]:
 
 
 def _update_flops(
-    model: ModelConfig, groups: int, episodes: int, prompt: int, suffix: int, trained: int
+    config: RgrpoRunConfig | SftConfig,
+    model: ModelConfig,
+    groups: int,
+    episodes: int,
+    prompt: int,
+    suffix: int,
+    trained: int,
 ) -> int:
     """What an update of groups with so many tokens computes in the decoder and the head, but for
-    attention: the programs' FLOPs are without it, too."""
+    attention, and adapters: the programs' FLOPs are without attention, too."""
     tokens = groups * (prompt + episodes * suffix)
     decoder = counts.decoder_flops(model.text, tokens, pairs=0)
-    return counts.update_flops(decoder + counts.head_flops(model.text, trained))
+    forward = decoder + counts.head_flops(model.text, trained)
+    if config.lora is not None:
+        return counts.update_flops(0, passed=forward)
+    return counts.update_flops(forward)

@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from r3jax import metrics
 from r3jax.data import sources
 
 DESCRIBED_BY = ("dataset_info.json", "features.json")  # of a TFDS data set: size, shards, features
 
 
-def fingerprints(model: str, data: str) -> dict[str, str]:
-    """Those of the model directory that a run starts from, and of its data set."""
-    return {"model": fingerprint_model(model), "data": fingerprint_data(data)}
+def fingerprints(model: str, data: str, adapters: str = "") -> dict[str, str]:
+    """Those of the model directory that a run starts from, of its data set, and of the run whose
+    `adapters` it goes on with, if it does."""
+    found = {"model": fingerprint_model(model), "data": fingerprint_data(data)}
+    return found | ({"adapters": fingerprint_run(adapters)} if adapters else {})
 
 
 def fingerprint_model(directory: str | Path) -> str:
@@ -28,6 +31,11 @@ def fingerprint_data(name: str | Path) -> str:
     """
     place, split = sources.split_of(str(name))
     return _digest_all([place / file for file in DESCRIBED_BY] if split else [place])
+
+
+def fingerprint_run(workdir: str | Path) -> str:
+    """SHA-256 of the metrics of a run, which are others wherever its weights are."""
+    return _digest_all([Path(workdir) / metrics.METRICS])
 
 
 def check(before: Mapping[str, str], now: Mapping[str, str], workdir: Path) -> None:

@@ -15,6 +15,7 @@ from r3jax.kernels import attention
 from r3jax.model import lora, qwen
 from r3jax.model.config import SIZES, LoraConfig, ModelConfig
 from r3jax.model.layers import Dtype, Remat
+from r3jax.run import adapters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +70,19 @@ def load(
 
 
 def load_to_train(
-    directory: str | Path, adapted: LoraConfig | None, dtype: Dtype, seed: int
+    directory: str | Path, adapted: LoraConfig | None, of_run: str, dtype: Dtype, seed: int
 ) -> Pretrained:
-    """Reads what a run starts from, on the host: float32, or with fresh adapters beside a base in
-    the `dtype` of computation, since it never changes."""
+    """Reads what a run starts from, on the host: float32, or adapters beside a base in the `dtype`
+    of computation, since it never changes. They are those of a run, by its workdir, or fresh."""
     if adapted is None:
         return load(directory, on_host=True)
     start = load(directory, on_host=True, dtype=dtype)
     config = start.config.adapted(adapted)
-    fresh = jax.device_get(lora.init(config, jax.random.key(seed)))
-    params = lora.with_adapters(start.params, fresh)
+    if of_run:
+        found = adapters.of_run(of_run, config, directory)
+    else:
+        found = jax.device_get(lora.init(config, jax.random.key(seed)))
+    params = lora.with_adapters(start.params, found)
     return dataclasses.replace(start, config=config, params=params)
 
 
@@ -113,7 +117,7 @@ def carry(pretrained: Pretrained, workdir: str | Path) -> None:
     """
     if not hosts.leads():
         return
-    target = Path(workdir) / "hf"
+    target = Path(workdir) / adapters.SURROUNDINGS
     hf.copy_surroundings(pretrained.directory, target)
     chat_file.save_chat(pretrained.form, target)
     if (adapted := pretrained.config.text.lora) is not None:

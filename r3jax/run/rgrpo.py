@@ -60,7 +60,7 @@ def run(
     lending = weights.weights_of(eng.programs, eng.model.config, eng.model.dtype)
     iterator = _questions(config, start, rows, share)
     score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
-    made_from = origins.fingerprints(config.model, config.data)
+    made_from = origins.fingerprints(config.model, config.data, config.adapters)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
@@ -107,7 +107,8 @@ def every_program(
 
 def _begin(config: RgrpoRunConfig, workdir: str | Path, mesh: Mesh | None, share: Share):
     """The model, whose weights nobody keeps as they were; what updates it; the state before it."""
-    start = pretrained.load_to_train(config.model, config.lora, config.dtype, config.seed)
+    given = config.lora, config.adapters, config.dtype, config.seed
+    start = pretrained.load_to_train(config.model, *given)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)

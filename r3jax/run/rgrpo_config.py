@@ -23,7 +23,8 @@ class RgrpoRunConfig:
     is how many more rollouts may be made to replace groups whose rewards are all equal. Questions
     of a batch have the same value of the tag `group_by_tag`, if it is given: episodes about as long
     as each other decode and pad better together. `dtype` is that of computation: weights that learn
-    and their moments are float32. With `lora` adapters alone learn, beside a base in `dtype`.
+    and their moments are float32. With `lora` adapters alone learn, beside a base in `dtype`:
+    fresh ones, or those of the run with the workdir `adapters`.
 
     Raises: ValueError for a number that is too small.
     """
@@ -44,6 +45,7 @@ class RgrpoRunConfig:
     group_by_tag: str = ""
     logit_chunk: int = 1024
     lora: LoraConfig | None = None
+    adapters: str = ""
     dtype: Dtype = "float32"
     remat: Remat = "dots"
     mesh: MeshConfig = MeshConfig()
@@ -56,7 +58,7 @@ class RgrpoRunConfig:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be at least {value}, found {getattr(self, name)}")
-        check_lora(self.lora, self.optimizer)
+        check_lora(self.lora, self.adapters, self.optimizer)
         pack.check_micro_batch(self.micro_batch, self.rollout.questions, "rollout.questions")
 
     @property

@@ -43,7 +43,8 @@ class SftConfig:
     A step computes on `micro_batch` rows at a time (0: all), for less memory; what it learns is the
     same. `valid_data` gives a held-out loss every `valid_every` steps on `valid_rows` rows. `dtype`
     is that of computation: weights that learn and their moments are float32. With `lora` adapters
-    alone learn, beside a base in `dtype`.
+    alone learn, beside a base in `dtype`: fresh ones, or those of the run with the workdir
+    `adapters`.
 
     Raises: ValueError for a number that is too small.
     """
@@ -55,6 +56,7 @@ class SftConfig:
     steps: int
     batch_size: int
     lora: LoraConfig | None = None
+    adapters: str = ""
     micro_batch: int = 0
     seed: int = 0
     valid_data: str = ""
@@ -71,7 +73,7 @@ class SftConfig:
         for name in ("steps", "batch_size", "valid_every", "valid_rows", "logit_chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        check_lora(self.lora, self.optimizer)
+        check_lora(self.lora, self.adapters, self.optimizer)
         pack.check_micro_batch(self.micro_batch, self.batch_size, "batch_size")
 
     @property
@@ -87,7 +89,8 @@ def run(
 
     `profile` is how many steps to time (`run/profiler.py`).
     """
-    start = pretrained.load_to_train(config.model, config.lora, config.dtype, config.seed)
+    given = config.lora, config.adapters, config.dtype, config.seed
+    start = pretrained.load_to_train(config.model, *given)
     pretrained.carry(start, workdir)
     model = start.model(jnp.dtype(config.dtype), config.remat)
     allowed = programs.allowed_tokens(start.tokenizer, model.config.text.vocab_size)
@@ -103,7 +106,7 @@ def run(
     loss_fn = jax.jit(mesh_lib.on(mesh, held_out_loss), out_shardings=learner.whole)
     state = learner.init(start.params)
     start = dataclasses.replace(start, params={})  # so that nobody keeps what it began with
-    made_from = origins.fingerprints(config.model, config.data)
+    made_from = origins.fingerprints(config.model, config.data, config.adapters)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state

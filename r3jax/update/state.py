@@ -141,8 +141,11 @@ def init_state(params, optimizer: Optimizer) -> TrainState:
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
-def check_lora(lora: LoraConfig | None, config: OptimizerConfig) -> None:
-    """Raises ValueError where a vision tower is to learn that has no adapters."""
+def check_lora(lora: LoraConfig | None, given: str, config: OptimizerConfig) -> None:
+    """Raises ValueError where a vision tower is to learn that has no adapters, and where adapters
+    are `given` to a model without any."""
+    if lora is None and given:
+        raise ValueError(f"adapters is {given!r}, but lora is None: say what they are like")
     if lora is not None and not is_frozen(config, "vision"):
         raise ValueError(
             f"lora: adapters are the decoder's, but optimizer.frozen is {config.frozen}: name "

@@ -15,7 +15,9 @@ from r3jax.checkpoint import hf
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
 from r3jax.model import lora
-from r3jax.run import convert, rgrpo, sft, train
+from r3jax.model.config import LoraConfig
+from r3jax.run import adapters, convert, pretrained, rgrpo, sft, train
+from tests import tiny
 from tests.checkpoint.test_hf import tensors
 from tests.run import loops, models
 
@@ -110,17 +112,39 @@ def test_rgrpo_learns_adapters_against_the_base_as_reference(data):
     assert base.keys() == export.keys() and base != export
 
 
+def test_a_run_goes_on_with_the_adapters_of_another(data, taught):
+    """What SFT taught is the reference of R-GRPO, whose first step is no step away from it."""
+    values = rgrpo_values(data, 2)
+    values |= {"model": str(models.untrained()), "adapters": str(taught), "updates": 1}
+    train.train(values, data.parent / "second")
+    lines = metrics.read(data.parent / "second" / metrics.METRICS)
+    assert abs(lines[0]["kl"]) < 1e-6
+    config = tiny.model().config.adapted(LoraConfig(**LORA))
+    found = adapters.of_run(taught, config, models.untrained())
+    for path, leaf in traverse_util.flatten_dict(found).items():
+        assert np.any(leaf != 0), path  # fresh ones begin with zeros
+
+    with pytest.raises(CheckpointError, match="adapters of rank 4 and alpha 8, but lora asks"):
+        train.train(values | {"lora": {"rank": 2}}, data.parent / "third")
+    with pytest.raises(CheckpointError, match="learnt beside: name that as model"):
+        train.train(values | {"model": str(models.looking())}, data.parent / "third")
+    with pytest.raises(CheckpointError, match=r"holds no hf/lora.json: expected the w"):
+        train.train(values | {"adapters": str(data)}, data.parent / "third")
+    with pytest.raises(ValueError, match="but lora is None: say what they are like"):
+        train.read(values | {"lora": None})
+
+
 def test_in_bfloat16_the_base_is_kept_in_16_bits_and_adapters_in_32(data):
     values = sft_values(data, 2, dtype="bfloat16")
     del values["kind"]
     config = config_lib.build(sft.SftConfig, values)
-    start = sft.pretrained.load_to_train(config.model, config.lora, config.dtype, config.seed)
+    start = pretrained.load_to_train(config.model, config.lora, "", config.dtype, config.seed)
     kinds = {
         (lora.is_adapter(tuple(key.key for key in path)), str(leaf.dtype))
         for path, leaf in jax.tree.leaves_with_path(start.params)
     }
     assert kinds == {(True, "float32"), (False, "bfloat16")}
-    expected = sft.pretrained.shapes_to_train(start.config.adapted(None), config.lora, "bfloat16")
+    expected = pretrained.shapes_to_train(start.config.adapted(None), config.lora, "bfloat16")
     assert jax.tree.map(jnp.shape, start.params) == jax.tree.map(lambda x: x.shape, expected)
     assert [x.dtype for x in jax.tree.leaves(start.params)] == [
         x.dtype for x in jax.tree.leaves(expected)
