@@ -29,6 +29,9 @@ EXTRAS = {
     "test": [
         "beartype>=0.19",
         "hypothesis>=6",
+        "ipykernel>=6",  # with nbclient and nbformat it runs the notebook
+        "nbclient>=0.10",
+        "nbformat>=5.10",
         "pytest>=8.2",
         "pytest-cov>=5",
         "pytest-xdist>=3",

@@ -31,12 +31,12 @@ AnyImage: TypeAlias = str | Path | Image.Image | np.ndarray
 def from_pretrained(directory: str | Path, dtype: str = "float32") -> "VLM":
     """Reads a Hugging Face directory of Qwen2.5-VL, ours or a released one.
 
-    `dtype` ("float32", "bfloat16") is that of computation; weights stay float32.
+    `dtype` ("float32", "bfloat16") is that of the weights and of computation.
 
     Raises: CheckpointError (a ValueError) where the directory holds no such model.
     """
     directory = Path(directory)
-    loaded = hf.load_hf(directory, "float32")
+    loaded = hf.load_hf(directory, dtype)
     return VLM(directory, loaded.config, jax.tree.map(jnp.asarray, loaded.params), dtype)
 
 
