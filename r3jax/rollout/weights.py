@@ -90,13 +90,13 @@ class Lent:
         rest, stacks = _apart(params)
         found, known = {}, {}
         for path, leaf in stacks.items():
-            kind = leaf.shape, leaf.dtype
-            if kind not in known:
-                size = "x".join(map(str, leaf.shape))
+            kind, size = (leaf.shape, leaf.dtype), "x".join(map(str, leaf.shape))
+            is_first = kind not in known
+            if is_first:
                 known[kind] = take(f"split {size}", self._split, leaf)
-                if not lora.is_adapter(path):
-                    take(f"stack {size}", self._stack, known[kind])
             found[path] = jax.tree.map(_like, known[kind])
+            if is_first and not lora.is_adapter(path):
+                take(f"stack {size}", self._stack, found[path])
         return Policy(rest, _by_layer(found))
 
 
