@@ -2,16 +2,19 @@
 
     python -m benchmarks.plans                       # all of them: `make plan`
     python -m benchmarks.plans rgrpo_tpu:v5e-32      # some
+    python -m benchmarks.plans scaling               # one config on more and more chips
 
 Nothing is measured: the compiler of TPUs says what fits, the rest are predictions.
 """
 
 import argparse
+import json
 import pathlib
 import subprocess
 import sys
 
 from benchmarks import page
+from r3jax.view import columns
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "tpu.md"
@@ -23,31 +26,88 @@ TOPOLOGIES = {
     "v5p-64": "v5p:4x4x4",
     "v5p-128": "v5p:4x4x8",
 }
-NAMES = tuple(f"{config}:{preset}" for config in ("rgrpo_tpu", "sft_tpu") for preset in TOPOLOGIES)
+ONE_CHIP = "v5e:1x1"
+SCALING = "scaling"
+NAMES = (
+    *(f"{config}:{preset}" for config in ("rgrpo_tpu", "sft_tpu") for preset in TOPOLOGIES),
+    *(f"colab_tpu:{preset}" for preset in ("rgrpo", "sft")),
+    SCALING,
+)
+SCALED = {16: "v5p:2x2x4", 32: "v5p:2x4x4", 64: "v5p:4x4x4", 128: "v5p:4x4x8", 256: "v5p:4x8x8"}
+"""Slices of so many chips, on each of which a step has as many questions."""
 
 
 def command(name: str) -> list[str]:
     """What makes a plan, as its section shows it; `name` is CONFIG:PRESET."""
     config, _, preset = name.partition(":")
-    flags = f"--config=configs/{config}.py:{preset}", f"--topology={TOPOLOGIES[preset]}"
-    return ["launch/plan.py", *flags]
+    topology = TOPOLOGIES.get(preset, ONE_CHIP)
+    return ["launch/plan.py", f"--config=configs/{config}.py:{preset}", f"--topology={topology}"]
+
+
+def scaled(chips: int) -> list[str]:
+    """What makes the plan of R-GRPO on so many v5p chips."""
+    config, topology = "--config=configs/rgrpo_tpu.py:v5p-16", f"--topology={SCALED[chips]}"
+    fields = {"mesh.fsdp": chips, "rollout.questions": chips, "buckets.fill": "(1.0,)"}
+    more = [f"--config.{name}={value}" for name, value in fields.items()]
+    return ["launch/plan.py", config, topology, *more, "--json"]
 
 
 def main() -> None:
     """Makes each plan in a process of its own, and writes its section as soon as it is there."""
     parser = argparse.ArgumentParser(description="Plan the TPU configs.")
-    parser.add_argument("names", nargs="*", help=f"CONFIG:PRESET, by default all: {NAMES}")
+    parser.add_argument("names", nargs="*", help=f"by default all: {', '.join(NAMES)}")
     for name in parser.parse_args().names or NAMES:
         if name not in NAMES:
             parser.error(f"{name} is none of {', '.join(NAMES)}")
-        done = subprocess.run(
-            [sys.executable, *command(name)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        if done.returncode:
-            sys.exit(f"{name}: no plan, the command ended with {done.returncode}")
-        shown = f"`python {' '.join(command(name))}`:"
-        page.write_section(PAGE, name.replace(":", ", "), f"{shown}\n\n{done.stdout}")
+        write(name)
         print(f"{name}: written to {PAGE.relative_to(ROOT)}", flush=True)
+
+
+def write(name: str) -> None:
+    """Makes a section of the page anew."""
+    if name == SCALING:
+        steps = {chips: json.loads(run(scaled(chips)).splitlines()[-1]) for chips in SCALED}
+        page.write_section(
+            PAGE, f"rgrpo_tpu, 7B, {min(SCALED)} to {max(SCALED)} chips", table(steps)
+        )
+        return
+    shown = f"`python {' '.join(command(name))}`:"
+    page.write_section(PAGE, name.replace(":", ", "), f"{shown}\n\n{run(command(name))}")
+
+
+def run(arguments: list[str]) -> str:
+    """What a plan prints."""
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)}: no plan, the command ended with {done.returncode}")
+    return done.stdout
+
+
+def table(plans: dict[int, dict]) -> str:
+    """Plans of one config on more and more chips, a line each."""
+    head = "v5p chips", "questions a step", "a step", "tokens a second", "MFU", "waiting", "left"
+    rows = [
+        (
+            str(chips),
+            str(chips),
+            f"{one['step']['step_s']:.1f} s",
+            f"{one['step']['tokens_per_s']:,.0f}",
+            f"{one['step']['update_mfu']:.0%}",
+            f"{one['step']['collective_share']:.0%}",
+            f"{one['step']['headroom']:.0%}",
+        )
+        for chips, one in plans.items()
+    ]
+    return "\n".join(
+        [
+            "Predictions, with a question a chip; waiting is the share of a step's time that is",
+            "spent on other chips, MFU the share of the chips' FLOPs that an update uses. Each line",
+            f"is `python {' '.join(scaled(min(SCALED)))}` or the same with more chips",
+            "(`python -m benchmarks.plans scaling`).",
+            "",
+            *columns.aligned([head, *rows]),
+        ]
+    )
 
 
 if __name__ == "__main__":

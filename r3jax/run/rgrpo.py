@@ -72,7 +72,8 @@ def run(
         for step in run.steps():
             began = time.monotonic()
             tally = engine.Tally()
-            policy = lending.to_rollout(state.params)
+            with span(Phase.PREFILL) as done:
+                policy = done(lending.to_rollout(state.params))
             first, scored = refill.collect(
                 eng, policy, iterator, score, config.seed, step, config.refill, tally
             )

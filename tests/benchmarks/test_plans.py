@@ -8,8 +8,10 @@ from benchmarks import plans
 from r3jax.plan import chips
 from r3jax.run import experiment, pretrained, train
 
+TPU = [name for name in plans.NAMES if "_tpu:v" in name]
 
-@pytest.mark.parametrize("name", plans.NAMES)
+
+@pytest.mark.parametrize("name", TPU)
 def test_a_preset_is_a_run_for_its_slice(name):
     _, config, topology = plans.command(name)
     kind, record = train.read(experiment.load(plans.ROOT / config.removeprefix("--config=")))
@@ -23,6 +25,39 @@ def test_a_preset_is_a_run_for_its_slice(name):
         assert record.rollout.questions % (where.chips // record.rollout.tensor) == 0
         text = pretrained.describe(record.model).text
         assert text.num_kv_heads % record.rollout.tensor == 0
+
+
+@pytest.mark.parametrize("chips_", plans.SCALED)
+def test_a_config_on_more_chips_has_a_question_and_a_share_of_the_weights_for_each(chips_):
+    _, config, topology, *more = plans.scaled(chips_)
+    values = experiment.load(plans.ROOT / config.removeprefix("--config="))
+    _, record = train.read(experiment.override(values, more[:-1]))
+    assert chips.slice_of(topology.removeprefix("--topology=")).chips == chips_
+    assert record.mesh.fsdp == record.rollout.questions == chips_
+    assert record.buckets.images[0].rows == record.rollout.tensor  # of a part's questions
+
+
+def test_plans_of_more_and_more_chips_are_a_line_each():
+    step = {"step_s": 6.06, "tokens_per_s": 13335.2, "update_mfu": 0.69, "collective_share": 0.08}
+    found = plans.table({chips_: {"step": step | {"headroom": 0.81}} for chips_ in (16, 32)})
+    assert found.count("\n|") == 4 and "python launch/plan.py --config=configs/rgrpo_tpu" in found
+    assert [cell.strip() for cell in found.splitlines()[-1].split("|")[1:-1]] == [
+        *("32", "32", "6.1 s", "13,335", "69%", "8%", "81%")
+    ]
+
+
+def test_the_config_of_one_chip_trains_adapters_in_two_stages():
+    for preset, kind in (("sft", "sft"), ("rgrpo", "rgrpo")):
+        _, config, topology = plans.command(f"colab_tpu:{preset}")
+        values = experiment.load(plans.ROOT / config.removeprefix("--config="))
+        found, record = train.read(values)
+        assert topology == "--topology=v5e:1x1" and found == kind
+        assert math.prod(record.mesh.sizes) == 1 and record.lora is not None
+    first, second = (
+        experiment.load(plans.ROOT / "configs" / f"colab_tpu.py:{preset}")
+        for preset in ("sft", "rgrpo")
+    )
+    assert (first["model"], first["lora"]) == (second["model"], second["lora"])
 
 
 @pytest.mark.parametrize("config", ["rgrpo_tpu", "sft_tpu"])
