@@ -101,7 +101,7 @@ def table(plans: dict[int, dict]) -> str:
     return "\n".join(
         [
             "Predictions, with a question a chip; waiting is the share of a step's time that is",
-            "spent on other chips, MFU the share of the chips' FLOPs that an update uses. Each line",
+            "spent on other chips, MFU the share of the chips' FLOPs that an update uses. A line",
             f"is `python {' '.join(scaled(min(SCALED)))}` or the same with more chips",
             "(`python -m benchmarks.plans scaling`).",
             "",
