@@ -10,6 +10,7 @@ Nothing is measured: the compiler of TPUs says what fits, the rest are predictio
 import argparse
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -86,28 +87,24 @@ def run(arguments: list[str]) -> str:
 def table(plans: dict[int, dict]) -> str:
     """Plans of one config on more and more chips, a line each."""
     head = "v5p chips", "questions a step", "a step", "tokens a second", "MFU", "waiting", "left"
-    rows = [
-        (
-            str(chips),
-            str(chips),
-            f"{one['step']['step_s']:.1f} s",
-            f"{one['step']['tokens_per_s']:,.0f}",
-            f"{one['step']['update_mfu']:.0%}",
-            f"{one['step']['collective_share']:.0%}",
-            f"{one['step']['headroom']:.0%}",
-        )
-        for chips, one in plans.items()
-    ]
+    rows = [(str(chips), str(chips), *_figures(one["step"])) for chips, one in plans.items()]
     return "\n".join(
         [
             "Predictions, with a question a chip; waiting is the share of a step's time that is",
             "spent on other chips, MFU the share of the chips' FLOPs that an update uses. A line",
-            f"is `python {' '.join(scaled(min(SCALED)))}` or the same with more chips",
+            f"is `python {shlex.join(scaled(min(SCALED)))}` or the same with more chips",
             "(`python -m benchmarks.plans scaling`).",
             "",
             *columns.aligned([head, *rows]),
         ]
     )
+
+
+def _figures(step: dict | None) -> tuple[str, ...]:
+    if step is None:
+        return ("does not fit", *[""] * 4)
+    shares = (f"{step[name]:.0%}" for name in ("update_mfu", "collective_share", "headroom"))
+    return f"{step['step_s']:.1f} s", f"{step['tokens_per_s']:,.0f}", *shares
 
 
 if __name__ == "__main__":

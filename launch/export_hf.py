@@ -27,7 +27,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="of a run with adapters: the model that it started from; default: where it was",
     )
     parser.add_argument("--step", type=int, help="step to export; default: the newest")
-    parser.add_argument("--dtype", default="same", choices=convert.DTYPES, help="what to store")
+    parser.add_argument("--dtype", default="same", choices=convert.DTYPES, help=convert.DTYPES_HELP)
     return parser.parse_args(argv)
 
 

@@ -26,6 +26,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max_text_tokens", type=int, default=1024, help="room for text beside the looks"
     )
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="of weights and computation; bfloat16 takes half the memory",
+    )
     return parser.parse_args(argv)
 
 
@@ -35,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    model = vlm.from_pretrained(args.model)
+    model = vlm.from_pretrained(args.model, args.dtype)
     question = vlm.as_question(args.image, args.question)
     episode = model.look_again(
         question.images[0],

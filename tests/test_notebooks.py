@@ -22,7 +22,7 @@ def test_the_notebook_is_committed_without_output():
 
 @pytest.mark.slow
 def test_every_cell_runs_on_a_cpu(tmp_path, monkeypatch):
-    """In a folder that has nothing but what the notebook says it needs of the repository."""
+    """In a folder with nothing of the repository but its configs and assets: r3jax is installed."""
     for name in ("configs", "assets"):
         os.symlink(ROOT / name, tmp_path / name)
     shutil.copy(NOTEBOOK, tmp_path)

@@ -21,10 +21,9 @@ class AdapterFile:
     lora: LoraConfig
 
 
-def save(adapters: AdapterFile, directory: Path) -> None:
-    """Writes the file into a directory."""
-    text = json.dumps(dataclasses.asdict(adapters), indent=2) + "\n"
-    (directory / FILE_NAME).write_text(text, "utf-8")
+def to_text(adapters: AdapterFile) -> str:
+    """What the file says."""
+    return json.dumps(dataclasses.asdict(adapters), indent=2) + "\n"
 
 
 def load(directory: Path) -> AdapterFile | None:

@@ -101,7 +101,8 @@ def save_hf(
     byte for byte; its config.json gives `extras` unless they are passed. `beside` are more files,
     names and texts, instead of those carried. The directory appears as a whole or not at all; one
     that held a model before is replaced. Where parameters lie on several hosts, all call this, and
-    the first of them writes. Adapters are added to the kernels beside which they learnt.
+    the first of them writes. Adapters are added to the kernels beside which they learnt; such a
+    model is the "same" in float32, since 16 bits would round away much of what they add.
 
     Raises: CheckpointError when parameters do not match `config`, or when writing fails.
     """
@@ -137,11 +138,16 @@ def carry(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def copy_surroundings(source: str | Path, target: str | Path) -> None:
-    """Copies config.json and the CARRIED files: all that an export needs beside the weights."""
+def copy_surroundings(
+    source: str | Path, target: str | Path, beside: Mapping[str, str] | None = None
+) -> None:
+    """Copies config.json and the CARRIED files: all that an export needs beside the weights.
+    `beside` are more files, as for `save_hf`."""
     with directories.replaced(Path(target), mark="config.json") as partial:
         carry(Path(source), partial)
         shutil.copyfile(Path(source) / "config.json", partial / "config.json")
+        for name, text in (beside or {}).items():
+            (partial / name).write_text(text, "utf-8")
 
 
 def _without_tied_head(stored: Mapping[str, Stored]) -> dict[str, Stored]:

@@ -94,11 +94,12 @@ class Adapter(nn.Module):
         zeros = nn.with_logical_partitioning(nn.initializers.zeros, axes[1])
         b = self.param("b", zeros, (rank, *self.features))
         a, b = (
-            mesh.constrain(y.astype(x.dtype), *names) for y, names in zip((a, b), axes, strict=True)
+            mesh.constrain(y.astype(x.dtype), *names)
+            for y, names in zip((a, b * self.config.scale), axes, strict=True)
         )
         width = math.prod(given)
         narrow = x.reshape(-1, width) @ a.reshape(width, rank)
-        added = narrow @ b.reshape(rank, -1) * jnp.asarray(self.config.scale, x.dtype)
+        added = narrow @ b.reshape(rank, -1)
         return added.reshape(*x.shape[: -self.inputs], *self.features)
 
 

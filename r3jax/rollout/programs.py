@@ -134,7 +134,7 @@ def make_programs(
     """
     filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
     spare = max(buckets.look_tokens, decode.BURST)
-    slots = tuple(math.ceil((length + spare) / TILE) * TILE for length in filled)
+    slots = tuple(sorted({math.ceil((length + spare) / TILE) * TILE for length in filled}))
     places, parts = placing.Places(), 1
     if mesh is not None:
         parts = mesh_lib.shards(mesh)

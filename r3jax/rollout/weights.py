@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 from jax.sharding import NamedSharding
+from jax.typing import DTypeLike
 
 from r3jax.model import lora
 from r3jax.model.config import ModelConfig
@@ -50,7 +51,7 @@ class Lent:
     it has a name.
     """
 
-    def __init__(self, config: ModelConfig, dtype: jnp.dtype, where: NamedSharding | None):
+    def __init__(self, config: ModelConfig, dtype: DTypeLike, where: NamedSharding | None):
         number = config.text.num_layers
 
         def split(leaf: jax.Array) -> list[jax.Array]:
@@ -104,7 +105,7 @@ Weights = Copied | Lent
 """Gives weights to rollouts and takes them back before the update."""
 
 
-def weights_of(programs: Programs, config: ModelConfig, dtype: jnp.dtype) -> Weights:
+def weights_of(programs: Programs, config: ModelConfig, dtype: DTypeLike) -> Weights:
     """Returns how the weights of a model, which computes in `dtype`, come to these programs."""
     where = programs.places.whole
     if config.text.lora is not None and (where is None or where.mesh.size == 1):

@@ -24,6 +24,11 @@ def of_run(workdir: str | Path, config: ModelConfig, base: str | Path) -> dict:
     Raises: CheckpointError where the run has none, others, or learnt them beside another model.
     """
     workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise CheckpointError(
+            f"adapters: {workdir} is not there: name the workdir of the run to go on from, or "
+            "nothing (--config.adapters=) to begin with fresh ones"
+        )
     if (known := adapter_file.load(workdir / SURROUNDINGS)) is None:
         raise CheckpointError(
             f"{workdir} holds no {SURROUNDINGS}/{adapter_file.FILE_NAME}: expected the workdir of "
@@ -37,7 +42,8 @@ def of_run(workdir: str | Path, config: ModelConfig, base: str | Path) -> dict:
     with Store(workdir / CHECKPOINTS, read_only=True) as store:
         step = store.latest_step()
         found = store.restore_params(step, lora.adapters(qwen.abstract_params(config)))
-        check_base(base, store.meta(step)["made_from"]["model"], "name that as model")
+        learnt = store.meta(step)["made_from"]["model"]
+        check_base(base, learnt, f"name that as model ({known.base})")
     return found
 
 
@@ -45,7 +51,7 @@ def base_of(known: AdapterFile, given: str | Path | None, fingerprint: str) -> d
     """The weights beside which adapters learnt: of the model with this fingerprint, in the
     directory that is `given`, or else where it was."""
     directory = given or known.base
-    check_base(directory, fingerprint, "say with --base where that is")
+    check_base(directory, fingerprint, f"say with --base where that is ({known.base} then)")
     return hf.load_hf(directory, known.dtype).params
 
 

@@ -13,8 +13,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from r3jax.data import vlir
 from r3jax.data.world import files
+from r3jax.model.layers import Dtype
 from r3jax.progress import Progress
 from r3jax.rollout import engine
 from r3jax.run import evaluate, origins, pretrained, shapes
@@ -29,7 +32,8 @@ SETTINGS, PREDICTIONS, RESULTS = "settings.json", "predictions.jsonl", "results.
 class Settings:
     """What the answers depend on, as it stands in settings.json.
 
-    `weights` and `questions` are fingerprints of the model directory and the file of questions.
+    `weights` and `questions` are fingerprints of the model directory and the file of questions,
+    `dtype` is what weights and computation are in.
     """
 
     model: str
@@ -38,6 +42,7 @@ class Settings:
     temperature: float
     seed: int
     max_text_tokens: int
+    dtype: Dtype = "float32"
 
 
 def run(
@@ -49,6 +54,7 @@ def run(
     limit: int | None = None,
     batch: int = 32,
     max_text_tokens: int = 1024,
+    dtype: Dtype = "float32",
 ) -> dict[str, Any]:
     """Evaluates a model directory on look-again questions; returns the content of results.json.
 
@@ -61,12 +67,12 @@ def run(
     if batch < 1 or (limit is not None and limit < 1):
         raise ValueError(f"batch and limit must be at least 1, found {batch} and {limit}")
     output = Path(output)
-    start = pretrained.load(model)
+    start = pretrained.load(model, dtype=dtype)
     data = Path(data) if data else draw_test_split(output / "data")
     rows, _ = vlir.read_rl(data, data.parent)
     evaluate.check_rows(rows)
     weights, asked = origins.fingerprint_model(model), origins.fingerprint_data(data)
-    settings = Settings(str(model), weights, asked, temperature, seed, max_text_tokens)
+    settings = Settings(str(model), weights, asked, temperature, seed, max_text_tokens, dtype)
     keep_settings(output, settings)
     rows = rows[:limit]
     done = read_predictions(output / PREDICTIONS, rows)[: len(rows)]
@@ -79,7 +85,8 @@ def run(
             text_tokens=max_text_tokens,
             arriving=evaluate.arriving(batch),
         )
-        eng = evaluate.make_engine(start, buckets, temperature, batch)
+        used = start.model(jnp.dtype(dtype))
+        eng = evaluate.make_engine(start, buckets, temperature, batch, used)
         done += _ask_rest(eng, start.params, questions, seed, done, output / PREDICTIONS)
     found = evaluate.summarise(questions, done)
     (output / RESULTS).write_text(json.dumps(found, indent=2) + "\n", "utf-8")

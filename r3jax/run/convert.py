@@ -19,7 +19,12 @@ from r3jax.run import adapters
 from r3jax.run.adapters import CHECKPOINTS, SURROUNDINGS
 
 DTYPES = (hf.SAME, *hf.DTYPES)
-"""What weights can be stored in; "same" keeps what each tensor has."""
+"""What weights can be stored in; "same" keeps what each tensor has, but with adapters in it the
+model is the same in float32."""
+DTYPES_HELP = (
+    "what to store; same: as it is, with adapters float32, since 16 bits would round away much of "
+    "what they add"
+)
 
 
 def import_hf(model: str | Path, output: str | Path, dtype: str = hf.SAME) -> None:
@@ -61,6 +66,8 @@ def export_hf(
     adapted = adapter_file.load(checkpoint / SURROUNDINGS)
     if adapted is not None:
         config = config.adapted(adapted.lora)
+    elif base:
+        raise CheckpointError(f"--base is for adapters, but {checkpoint} holds a whole model")
     nested = checkpoint / CHECKPOINTS
     with Store(nested if nested.is_dir() else checkpoint, read_only=True) as store:
         step = store.latest_step() if step is None else step

@@ -52,7 +52,7 @@ class LookAgainConfig:
 
     def __post_init__(self):
         for name in ("sft", "no_crop", "rgrpo"):
-            for field in ("model", "data", "valid_data", "seed"):
+            for field in ("model", "data", "valid_data", "seed", "adapters"):
                 if given := getattr(getattr(self, name), field, None):
                     raise ValueError(
                         f"{name}.{field} is filled in by the demonstration, found {given!r}: leave "

@@ -35,7 +35,10 @@ def fingerprint_data(name: str | Path) -> str:
 
 def fingerprint_run(workdir: str | Path) -> str:
     """SHA-256 of the metrics of a run, which are others wherever its weights are."""
-    return _digest_all([Path(workdir) / metrics.METRICS])
+    path = Path(workdir) / metrics.METRICS
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: copy it along with the run's checkpoints")
+    return _digest_all([path])
 
 
 def check(before: Mapping[str, str], now: Mapping[str, str], workdir: Path) -> None:

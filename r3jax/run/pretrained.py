@@ -73,15 +73,25 @@ def load_to_train(
     directory: str | Path, adapted: LoraConfig | None, of_run: str, dtype: Dtype, seed: int
 ) -> Pretrained:
     """Reads what a run starts from, on the host: float32, or adapters beside a base in the `dtype`
-    of computation, since it never changes. They are those of a run, by its workdir, or fresh."""
+    of computation, since it never changes. They are those of a run, by its workdir, or fresh.
+
+    Raises: ValueError where that dtype would round the base.
+    """
     if adapted is None:
         return load(directory, on_host=True)
-    start = load(directory, on_host=True, dtype=dtype)
-    config = start.config.adapted(adapted)
+    config, extras = hf_config.read_config(Path(directory))
+    if extras.dtype == "float32" != dtype:
+        raise ValueError(
+            f"{directory} is stored in float32, and {dtype} would round it: compute in float32, go "
+            f"on with the `adapters` of the run that made it, or export it with --dtype={dtype} if "
+            "rounding does no harm"
+        )
+    config = config.adapted(adapted)
     if of_run:
         found = adapters.of_run(of_run, config, directory)
     else:
         found = jax.device_get(lora.init(config, jax.random.key(seed)))
+    start = load(directory, on_host=True, dtype=dtype)
     params = lora.with_adapters(start.params, found)
     return dataclasses.replace(start, config=config, params=params)
 
@@ -117,11 +127,12 @@ def carry(pretrained: Pretrained, workdir: str | Path) -> None:
     """
     if not hosts.leads():
         return
-    target = Path(workdir) / adapters.SURROUNDINGS
-    hf.copy_surroundings(pretrained.directory, target)
-    chat_file.save_chat(pretrained.form, target)
+    beside = {chat_file.FILE_NAME: chat_file.to_text(pretrained.form)}
     if (adapted := pretrained.config.text.lora) is not None:
-        adapter_file.save(AdapterFile(str(pretrained.directory), pretrained.dtype, adapted), target)
+        where = str(pretrained.directory.absolute())
+        known = AdapterFile(where, pretrained.dtype, adapted)
+        beside[adapter_file.FILE_NAME] = adapter_file.to_text(known)
+    hf.copy_surroundings(pretrained.directory, Path(workdir) / adapters.SURROUNDINGS, beside)
 
 
 def save(pretrained: Pretrained, params, directory: str | Path) -> Path:

@@ -77,7 +77,8 @@ def run(
             first, scored = refill.collect(
                 eng, policy, iterator, score, config.seed, step, config.refill, tally
             )
-            state = state._replace(params=lending.to_update(policy, state.params))
+            with span(Phase.UPDATE):
+                state = state._replace(params=lending.to_update(policy, state.params))
             del policy  # an update needs the memory
             rolled = time.monotonic()
             state, numbers, suspects = policy_update.update(config, learning, state, scored, start)

@@ -26,7 +26,7 @@ class RgrpoRunConfig:
     and their moments are float32. With `lora` adapters alone learn, beside a base in `dtype`:
     fresh ones, or those of the run with the workdir `adapters`.
 
-    Raises: ValueError for a number that is too small.
+    Raises: ValueError for a number that is too small, or adapters of a part that has none.
     """
 
     model: str

@@ -46,7 +46,7 @@ class SftConfig:
     alone learn, beside a base in `dtype`: fresh ones, or those of the run with the workdir
     `adapters`.
 
-    Raises: ValueError for a number that is too small.
+    Raises: ValueError for a number that is too small, or adapters of a part that has none.
     """
 
     model: str
@@ -98,14 +98,14 @@ def run(
     learner = make_learner(config, model, start.params, mesh, shares.of_host(mesh))
     name = "micro_batch" if config.micro_batch else "batch_size"
     warm.check_rows(config.together, learner.rows, name)
+    state = learner.init(start.params)
+    start = dataclasses.replace(start, params={})  # so that nobody keeps what it began with
     rows, plan, load = _load_rows(config, start, config.data, config.seed)
     own = learner.share.of(config.batch_size)
     iterator = pipelines.stream(plan, load, is_own=own.__contains__)
     held_out = _held_out(config, start, learner)
     held_out_loss = functools.partial(_loss, model, forward_of(config))
     loss_fn = jax.jit(mesh_lib.on(mesh, held_out_loss), out_shardings=learner.whole)
-    state = learner.init(start.params)
-    start = dataclasses.replace(start, params={})  # so that nobody keeps what it began with
     made_from = origins.fingerprints(config.model, config.data, config.adapters)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:

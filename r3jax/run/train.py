@@ -116,10 +116,16 @@ def _appears(path: Path, text: str, patience_s: float) -> bool:
 
 
 def _read_kept(path: Path) -> Mapping:
+    """A config as it was kept; fields that there were not yet have their defaults."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        kept = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): name a new workdir") from error
+    try:
+        kind, record = read(kept)
+    except ValueError:  # fields that there are no more: they are named with what has changed
+        return kept
+    return json.loads(json.dumps({"kind": kind, **dataclasses.asdict(record)}))
 
 
 def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:

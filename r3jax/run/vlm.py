@@ -31,7 +31,8 @@ AnyImage: TypeAlias = str | Path | Image.Image | np.ndarray
 def from_pretrained(directory: str | Path, dtype: str = "float32") -> "VLM":
     """Reads a Hugging Face directory of Qwen2.5-VL, ours or a released one.
 
-    `dtype` ("float32", "bfloat16") is that of the weights and of computation.
+    `dtype` ("float32", "bfloat16") is that of the weights, also when they are saved again, and of
+    computation.
 
     Raises: CheckpointError (a ValueError) where the directory holds no such model.
     """

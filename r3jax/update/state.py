@@ -112,9 +112,12 @@ def make_optimizer(config: OptimizerConfig, params) -> Optimizer:
 
 def _decays(params) -> dict:
     """Which leaves decay: matrices, told by name, since scanned layers stack vectors too."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[-1].key in ("kernel", "embedding"), params
-    )
+
+    def decays(path, _) -> bool:
+        names = tuple(key.key for key in path)
+        return names[-1] in ("kernel", "embedding") or lora.is_adapter(names)
+
+    return jax.tree_util.tree_map_with_path(decays, params)
 
 
 def _labels(frozen: tuple[str, ...], params) -> dict:
@@ -133,6 +136,8 @@ def _labels(frozen: tuple[str, ...], params) -> dict:
             f"frozen names {sorted(unknown)} match no parameter; the top of the tree has "
             f"{sorted(params)}"
         )
+    if "trained" not in jax.tree.leaves(labels):
+        raise ValueError(f"frozen is {frozen}, which leaves nothing to learn: name fewer parts")
     return labels
 
 
@@ -141,12 +146,12 @@ def init_state(params, optimizer: Optimizer) -> TrainState:
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
-def check_lora(lora: LoraConfig | None, given: str, config: OptimizerConfig) -> None:
+def check_lora(adapted: LoraConfig | None, given: str, config: OptimizerConfig) -> None:
     """Raises ValueError where a vision tower is to learn that has no adapters, and where adapters
     are `given` to a model without any."""
-    if lora is None and given:
+    if adapted is None and given:
         raise ValueError(f"adapters is {given!r}, but lora is None: say what they are like")
-    if lora is not None and not is_frozen(config, "vision"):
+    if adapted is not None and not is_frozen(config, "vision"):
         raise ValueError(
             f"lora: adapters are the decoder's, but optimizer.frozen is {config.frozen}: name "
             "'vision' in it, or leave lora out"
@@ -158,9 +163,9 @@ def lasting(state: TrainState) -> TrainState:
     return state._replace(params=lora.adapters(state.params) or state.params)
 
 
-def restored(lasting: TrainState, state: TrainState) -> TrainState:
-    """A state as it was, with what a checkpoint held of it, beside the base that `state` has."""
-    return lasting._replace(params=lora.with_adapters(state.params, lasting.params))
+def restored(kept: TrainState, state: TrainState) -> TrainState:
+    """A state as it was, of which a checkpoint has `kept` this, beside the base of `state`."""
+    return kept._replace(params=lora.with_adapters(state.params, kept.params))
 
 
 def is_frozen(config: OptimizerConfig, part: str) -> bool:

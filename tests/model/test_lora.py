@@ -93,7 +93,7 @@ def test_a_model_with_adapters_is_the_model_that_they_are_merged_into(tmp_path):
     np.testing.assert_allclose(found[*down, "kernel"], expected, atol=1e-6)
 
 
-def test_in_16_bits_a_merged_kernel_would_lose_what_was_learnt(tmp_path):
+def test_in_16_bits_a_merged_kernel_would_lose_what_was_learnt():
     """Why export is in float32 unless told otherwise, and a rollout keeps adapters apart."""
     kernel = np.float32(jnp.asarray([[0.5, -0.25]], jnp.bfloat16))
     a, b = np.ones((1, 4), np.float32), np.full((4, 2), 1e-5, np.float32)

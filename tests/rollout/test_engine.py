@@ -215,7 +215,7 @@ def test_episodes_that_outgrow_their_slots_go_on_as_if_there_had_been_room():
     """Shapes so small that rows grow while they write, while they look, and one after the other."""
     steps = dataclasses.replace(
         tiny.BUCKETS,
-        suffix_tokens=(12, 30, 44, 80, 128),
+        suffix_tokens=(12, 16, 30, 44, 80, 128),  # the first two come to as many slots
         crops=(buckets.ImageBucket(2, 1, 36), *tiny.BUCKETS.crops[1:]),
     )
     eng = tiny.make_engine(size=4, episodes=3, shapes=steps)

@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
@@ -16,8 +15,7 @@ from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
 from r3jax.model import lora
 from r3jax.model.config import LoraConfig
-from r3jax.run import adapters, convert, pretrained, rgrpo, sft, train
-from tests import tiny
+from r3jax.run import adapters, convert, pretrained, rgrpo, train
 from tests.checkpoint.test_hf import tensors
 from tests.run import loops, models
 
@@ -51,7 +49,7 @@ def taught(data) -> pathlib.Path:
 
 def stored(workdir: pathlib.Path) -> list[str]:
     """The names of all leaves of the newest checkpoint's state."""
-    with Store(workdir / "checkpoints", read_only=True) as store:
+    with Store(workdir / adapters.CHECKPOINTS, read_only=True) as store:
         return sorted(store._stored(store.latest_step()))
 
 
@@ -62,11 +60,10 @@ def test_a_run_learns(taught):
 
 
 def test_a_checkpoint_holds_adapters_and_their_moments_alone(taught):
-    names = stored(taught)
-    arrays = [name for name in names if "/a" in name or "/b" in name]
-    assert len(arrays) == 3 * 2 * 7  # weights and two moments
-    rest = [name.split("/")[-1] for name in names if "lora" not in name]
-    assert set(rest) <= {"step", "count"}
+    arrays = [name.split("/") for name in stored(taught)]
+    kept = [name for name in arrays if "lora" in name]
+    assert len(kept) == 3 * 2 * 7  # weights and two moments, a and b of seven products
+    assert {name[-1] for name in arrays if "lora" not in name} <= {"step", "count"}
 
 
 def test_a_run_goes_on_from_its_adapters_bit_for_bit(data, taught):
@@ -113,46 +110,84 @@ def test_rgrpo_learns_adapters_against_the_base_as_reference(data):
 
 
 def test_a_run_goes_on_with_the_adapters_of_another(data, taught):
-    """What SFT taught is the reference of R-GRPO, whose first step is no step away from it."""
-    values = rgrpo_values(data, 2)
+    """What SFT taught is what R-GRPO samples from, what it learns on, and its reference."""
+    values = rgrpo_values(data, 1)
     values |= {"model": str(models.untrained()), "adapters": str(taught), "updates": 1}
+    values["optimizer"] = {"learning_rate": 0.0}
     train.train(values, data.parent / "second")
-    lines = metrics.read(data.parent / "second" / metrics.METRICS)
-    assert abs(lines[0]["kl"]) < 1e-6
-    config = tiny.model().config.adapted(LoraConfig(**LORA))
-    found = adapters.of_run(taught, config, models.untrained())
-    for path, leaf in traverse_util.flatten_dict(found).items():
-        assert np.any(leaf != 0), path  # fresh ones begin with zeros
+    assert tensors(data.parent / "second" / "export") == tensors(taught / "export")
+    (line,) = metrics.read(data.parent / "second" / metrics.METRICS)
+    assert abs(line["kl"]) < 1e-6 and line["sampler_gap"] < 1e-3
 
     with pytest.raises(CheckpointError, match="adapters of rank 4 and alpha 8, but lora asks"):
         train.train(values | {"lora": {"rank": 2}}, data.parent / "third")
-    with pytest.raises(CheckpointError, match="learnt beside: name that as model"):
+    with pytest.raises(CheckpointError, match=r"learnt beside: name that as model \(/.*untrained"):
         train.train(values | {"model": str(models.looking())}, data.parent / "third")
     with pytest.raises(CheckpointError, match=r"holds no hf/lora.json: expected the w"):
         train.train(values | {"adapters": str(data)}, data.parent / "third")
+    with pytest.raises(CheckpointError, match="nowhere is not there: name the workdir of the run"):
+        train.train(values | {"adapters": str(data / "nowhere")}, data.parent / "third")
     with pytest.raises(ValueError, match="but lora is None: say what they are like"):
         train.read(values | {"lora": None})
 
 
-def test_in_bfloat16_the_base_is_kept_in_16_bits_and_adapters_in_32(data):
-    values = sft_values(data, 2, dtype="bfloat16")
-    del values["kind"]
-    config = config_lib.build(sft.SftConfig, values)
-    start = pretrained.load_to_train(config.model, config.lora, "", config.dtype, config.seed)
+@pytest.fixture(scope="module")
+def released(data) -> pathlib.Path:
+    """A model in 16 bits, as released ones are."""
+    target = data.parent / "released"
+    model = hf.load_hf(models.looking(), "bfloat16")
+    hf.save_hf(target, model.config, model.params, carry_from=models.looking())
+    return target
+
+
+def test_in_bfloat16_the_base_is_kept_in_16_bits_and_adapters_in_32(released):
+    lora_config = LoraConfig(**LORA)
+    start = pretrained.load_to_train(released, lora_config, "", "bfloat16", 0)
     kinds = {
         (lora.is_adapter(tuple(key.key for key in path)), str(leaf.dtype))
         for path, leaf in jax.tree.leaves_with_path(start.params)
     }
     assert kinds == {(True, "float32"), (False, "bfloat16")}
-    expected = pretrained.shapes_to_train(start.config.adapted(None), config.lora, "bfloat16")
-    assert jax.tree.map(jnp.shape, start.params) == jax.tree.map(lambda x: x.shape, expected)
-    assert [x.dtype for x in jax.tree.leaves(start.params)] == [
-        x.dtype for x in jax.tree.leaves(expected)
-    ]
-    export = sft.run(config, data.parent / "half")
-    assert hf.load_hf(export).extras.dtype == "float32"
-    convert.export_hf(data.parent / "half", data.parent / "again")
-    assert tensors(data.parent / "again") == tensors(export)
+    expected = pretrained.shapes_to_train(start.config.adapted(None), lora_config, "bfloat16")
+    found = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start.params)
+    assert found == expected
+
+
+def test_a_base_in_float32_is_not_rounded_unsaid(data):
+    values = sft_values(data, 2, dtype="bfloat16")
+    with pytest.raises(ValueError, match="is stored in float32, and bfloat16 would round it: comp"):
+        train.train(values, data.parent / "rounded")
+
+
+@pytest.mark.slow
+def test_rgrpo_in_bfloat16_goes_on_where_it_stopped(data, released):
+    """As on one chip: the base lent to rollouts, micro-batches, a reference of adapters."""
+    values = rgrpo_values(data, 2) | {"model": str(released), "dtype": "bfloat16"}
+    whole, broken = data.parent / "whole", data.parent / "stopped"
+    train.train(values | {"checkpoint": {"every": 1}}, whole)
+    train.train(values | {"steps": 1}, broken)
+    train.train(values, broken)
+    assert metrics.read(broken / metrics.METRICS) == metrics.read(whole / metrics.METRICS)
+    assert tensors(broken / "export") == tensors(whole / "export")
+    assert hf.load_hf(whole / "export").extras.dtype == "float32"
+    convert.export_hf(whole, data.parent / "again")
+    assert tensors(data.parent / "again") == tensors(whole / "export")
+
+
+@pytest.mark.slow
+def test_a_run_on_a_mesh_has_the_numbers_of_one_device(data):
+    """Where rollouts have copies: adapters are split with the kernels that they are beside."""
+    values = rgrpo_values(data, 2) | {"micro_batch": 0, "updates": 1}
+    train.train(values, data.parent / "one")
+    train.train(values | {"mesh": {"fsdp": 2, "tensor": 2}}, data.parent / "mesh")
+    one, mesh = (metrics.read(data.parent / n / metrics.METRICS) for n in ("one", "mesh"))
+    for line, other in zip(one, mesh, strict=True):
+        for name in ("loss", "reward", "kl", "grad_norm", "entropy"):
+            assert other[name] == pytest.approx(line[name], rel=1e-3, abs=1e-5), name
+    compiles = [line["compiles"] for line in metrics.read(data.parent / "mesh" / metrics.TIMINGS)]
+    assert compiles == compiles[:1] * 2
+    exports = (hf.load_hf(data.parent / n / "export").params for n in ("one", "mesh"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), *exports)
 
 
 def test_a_vision_tower_that_is_to_learn_beside_adapters_is_refused(data):

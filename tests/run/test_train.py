@@ -8,6 +8,7 @@ import pytest
 
 from launch import train as program
 from r3jax.buckets import Buckets, ImageBucket
+from r3jax.model.config import LoraConfig
 from r3jax.run import experiment, sft, train
 from r3jax.update.state import OptimizerConfig
 
@@ -126,6 +127,23 @@ def test_a_profile_is_of_three_steps_or_of_as_many_as_asked_for(launch, monkeypa
     assert (code, len(asked)) == (1, 4) and "profile: expected at least 1 step, found 0" in err
     with pytest.raises(SystemExit):
         launch("--profile=many")
+
+
+def test_fields_that_a_kept_config_does_not_have_yet_have_their_defaults(tmp_path):
+    """The workdir of a run that began before somebody added them."""
+    record = dataclasses.replace(EXPECTED, optimizer=OptimizerConfig())
+    train.keep_config("sft", record, tmp_path)
+    path = tmp_path / train.FILE_NAME
+    kept = json.loads(path.read_text())
+    for name in ("lora", "adapters"):
+        del kept[name]
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    path.write_text(json.dumps(kept))
+    train.keep_config("sft", record, tmp_path)
+    path.write_text(json.dumps(kept))
+    other = dataclasses.replace(record, adapters="runs/sft", lora=LoraConfig())
+    with pytest.raises(ValueError, match=r"adapters was '', is 'runs/sft'; config.lora was None"):
+        train.keep_config("sft", other, tmp_path)
 
 
 def test_a_run_goes_on_with_the_same_config_or_more_steps(launch, runs, tmp_path):

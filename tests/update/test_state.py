@@ -77,6 +77,25 @@ def test_weight_decay_pulls_matrices_and_no_scales_or_biases():
         np.testing.assert_allclose(leaf, -0.05 if decays else 0.0, rtol=1e-6)
 
 
+def test_adapters_learn_and_decay_alone():
+    pair = {"a": jnp.ones((2, 2, 1)), "b": jnp.ones((2, 1, 2))}
+    layers = {"q": {"kernel": jnp.ones((2, 2, 2)), "lora": pair}}
+    params = {"vision": PARAMS["vision"], "text": {"layers": layers}}
+    config = state.OptimizerConfig(learning_rate=0.5, weight_decay=0.1)
+    optimizer = state.make_optimizer(config, params)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(nothing, optimizer.init(params), params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
+        adapts = path[-2].key == "lora"
+        np.testing.assert_allclose(leaf, -0.05 if adapts else 0.0, rtol=1e-6)
+    assert sum(optimizer.changes) == 2
+
+
+def test_an_optimizer_that_has_nothing_to_learn_is_refused():
+    with pytest.raises(ValueError, match="leaves nothing to learn: name fewer parts"):
+        state.make_optimizer(state.OptimizerConfig(frozen=("vision", "text")), PARAMS)
+
+
 def test_gradients_are_clipped_by_their_norm_over_what_is_trained():
     params = {"a": {"kernel": jnp.ones((2, 2))}, "b": {"kernel": jnp.ones((2, 2))}}
     config = state.OptimizerConfig(learning_rate=1.0, clip_norm=1.0, eps=1.0, frozen=("b",))
