@@ -174,22 +174,6 @@ def test_rgrpo_in_bfloat16_goes_on_where_it_stopped(data, released):
     assert tensors(data.parent / "again") == tensors(whole / "export")
 
 
-@pytest.mark.slow
-def test_a_run_on_a_mesh_has_the_numbers_of_one_device(data):
-    """Where rollouts have copies: adapters are split with the kernels that they are beside."""
-    values = rgrpo_values(data, 2) | {"micro_batch": 0, "updates": 1}
-    train.train(values, data.parent / "one")
-    train.train(values | {"mesh": {"fsdp": 2, "tensor": 2}}, data.parent / "mesh")
-    one, mesh = (metrics.read(data.parent / n / metrics.METRICS) for n in ("one", "mesh"))
-    for line, other in zip(one, mesh, strict=True):
-        for name in ("loss", "reward", "kl", "grad_norm", "entropy"):
-            assert other[name] == pytest.approx(line[name], rel=1e-3, abs=1e-5), name
-    compiles = [line["compiles"] for line in metrics.read(data.parent / "mesh" / metrics.TIMINGS)]
-    assert compiles == compiles[:1] * 2
-    exports = (hf.load_hf(data.parent / n / "export").params for n in ("one", "mesh"))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), *exports)
-
-
 def test_a_vision_tower_that_is_to_learn_beside_adapters_is_refused(data):
     values = sft_values(data, 2, optimizer={"frozen": ()})
     with pytest.raises(ValueError, match="name 'vision' in it, or leave lora out"):

@@ -1,6 +1,7 @@
 """Runs on a mesh of devices: the numbers of one device, and nothing compiled on the way."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -29,12 +30,15 @@ def small(config: dict) -> dict:
     return {name: value for name, value in config.items() if name != "kind"}
 
 
-def rgrpo_config(data, mesh: dict | None = None) -> rgrpo.RgrpoRunConfig:
+def rgrpo_config(data, mesh: dict | None = None, **more) -> rgrpo.RgrpoRunConfig:
     config = loops.rgrpo_config(models.looking(), data, steps=3)
     mesh = mesh or {}
     rollout = {"questions": 4, "episodes": 2, "tensor": mesh.get("tensor", 1)}
     config |= {"rollout": rollout, "micro_batch": 0, "refill": 0, "mesh": mesh}
-    return config_lib.build(rgrpo.RgrpoRunConfig, small(config))
+    return config_lib.build(rgrpo.RgrpoRunConfig, small(config) | more)
+
+
+adapters_config = functools.partial(rgrpo_config, lora={"rank": 4, "alpha": 8.0})
 
 
 def sft_config(data, **more) -> sft.SftConfig:
@@ -44,7 +48,9 @@ def sft_config(data, **more) -> sft.SftConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind, make", [(rgrpo, rgrpo_config), (sft, sft_config)], ids=["rgrpo", "sft"]
+    "kind, make",
+    [(rgrpo, rgrpo_config), (rgrpo, adapters_config), (sft, sft_config)],
+    ids=["rgrpo", "adapters", "sft"],
 )
 def test_a_run_on_a_mesh_has_the_numbers_of_one_device(kind, make, data, tmp_path):
     kind.run(make(data), tmp_path / "one")
