@@ -77,7 +77,7 @@ def run(
             first, scored = refill.collect(
                 eng, policy, iterator, score, config.seed, step, config.refill, tally
             )
-            with span(Phase.UPDATE):
+            with span(Phase.PREFILL):  # whose share is what arranging the weights takes
                 state = state._replace(params=lending.to_update(policy, state.params))
             del policy  # an update needs the memory
             rolled = time.monotonic()
