@@ -11,7 +11,8 @@ leaves a model without adapters in `export/` of its workdir. The first command n
 Numbers are those of configs/sft_tpu.py and configs/rgrpo_tpu.py but for what adapters need. Rank 32
 on all products of the decoder; learning rates of 1e-4, as is customary, and for R-GRPO ten times
 that of full training (Schulman et al. 2025, LoRA Without Regret). A step is smaller: 16 rows, or 4
-questions. The base is bfloat16, adapters and their moments are float32.
+questions. The base is bfloat16, adapters and their moments are float32. Predicted for a v5e: half a
+minute a step of either at its longest (docs/tpu.md). Neither has run on a chip.
 """
 
 import ml_collections

@@ -30,12 +30,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max_text_tokens", type=int, default=1024, help="room for text beside the looks"
     )
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=("float32", "bfloat16"),
-        help="of weights and computation; bfloat16 takes half the memory",
-    )
+    entry.add_dtype(parser)
     return parser.parse_args(argv)
 
 

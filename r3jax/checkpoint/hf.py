@@ -109,6 +109,8 @@ def save_hf(
     if extras is None:
         has_config = carry_from is not None and (Path(carry_from) / "config.json").exists()
         extras = hf_config.read_config(Path(carry_from))[1] if has_config else HFExtras()
+    if config.text.lora is not None and dtype == SAME:
+        dtype = "float32"
     leaves, plain = _matching_leaves(config, params), config.adapted(None)
     tensors = [_pending(config, place, leaves, dtype) for place in hf_table.places(plain)]
     hosts.goes_on(f"writing {directory}")
@@ -212,13 +214,8 @@ def _matching_leaves(config: ModelConfig, params: Mapping) -> dict[tuple[str, ..
 
 
 def _pending(config: ModelConfig, place: Place, leaves: Mapping, dtype: str) -> Pending:
-    """Puts one tensor in line; its slice leaves the device only when it is written.
-
-    A model with adapters is the "same" in float32: in 16 bits, what they add would be rounded away.
-    """
-    adapted, path = config.text.lora, place.path
-    if adapted is not None and dtype == SAME:
-        dtype = "float32"
+    """Puts one tensor in line; its slice leaves the device only when it is written."""
+    path = place.path
     kind = _dtype(dtype, np.dtype(leaves[path].dtype))
 
     def of_layer(path: tuple[str, ...]) -> np.ndarray:
@@ -229,7 +226,7 @@ def _pending(config: ModelConfig, place: Place, leaves: Mapping, dtype: str) -> 
         weight = of_layer(path)
         beside = [(*path[:-1], lora.NAME, name) for name in ("a", "b")]
         if path[-1] == "kernel" and beside[0] in leaves:
-            weight = lora.merged(adapted, weight, *map(of_layer, beside))
+            weight = lora.merged(config.text.lora, weight, *map(of_layer, beside))
         return place.to_hf(weight).astype(kind, copy=False)
 
     return Pending(place.key, kind, place.theirs, make)

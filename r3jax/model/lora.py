@@ -34,6 +34,11 @@ def adapters(params: dict) -> dict:
     return traverse_util.unflatten_dict({p: x for p, x in leaves.items() if is_adapter(p)})
 
 
+def lasting(params: dict) -> dict:
+    """What a checkpoint holds of a tree: the adapters, or all of one without any."""
+    return adapters(params) or params
+
+
 def with_adapters(params: dict, given: dict) -> dict:
     """A tree with these adapters, instead of its own if it has any."""
     leaves = traverse_util.flatten_dict(params) | traverse_util.flatten_dict(given)

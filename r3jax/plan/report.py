@@ -63,7 +63,7 @@ def lines(plan: Plan) -> list[str]:
         f"**{plan.where.topology}**, {plan.where.chips} chips of {limit / GIB:.2f} GiB; per chip:"
     ]
     if hidden:
-        table.append(f"\n{hidden} programs that take under {NO_TIME * 1e3:g} ms are not shown.")
+        table.append(f"\nPrograms that take under {NO_TIME * 1e3:g} ms are not shown: {hidden}.")
     return [*told, "", *table, "", *_verdict(plan)]
 
 

@@ -14,8 +14,7 @@ from r3jax.checkpoint.store import Store
 from r3jax.model import lora, qwen
 from r3jax.model.config import LoraConfig, ModelConfig
 from r3jax.run import origins
-
-CHECKPOINTS, SURROUNDINGS = "checkpoints", "hf"
+from r3jax.run.workdirs import CHECKPOINTS, SURROUNDINGS
 
 
 def of_run(workdir: str | Path, config: ModelConfig, base: str | Path) -> dict:

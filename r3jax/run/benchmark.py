@@ -13,8 +13,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.model.layers import Dtype
@@ -42,7 +40,7 @@ class Settings:
     temperature: float
     seed: int
     max_text_tokens: int
-    dtype: Dtype = "float32"
+    dtype: Dtype
 
 
 def run(
@@ -85,8 +83,7 @@ def run(
             text_tokens=max_text_tokens,
             arriving=evaluate.arriving(batch),
         )
-        used = start.model(jnp.dtype(dtype))
-        eng = evaluate.make_engine(start, buckets, temperature, batch, used)
+        eng = evaluate.make_engine(start, buckets, temperature, batch)
         done += _ask_rest(eng, start.params, questions, seed, done, output / PREDICTIONS)
     found = evaluate.summarise(questions, done)
     (output / RESULTS).write_text(json.dumps(found, indent=2) + "\n", "utf-8")

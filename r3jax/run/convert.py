@@ -16,7 +16,7 @@ from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
 from r3jax.model import lora, qwen
 from r3jax.run import adapters
-from r3jax.run.adapters import CHECKPOINTS, SURROUNDINGS
+from r3jax.run.workdirs import CHECKPOINTS, SURROUNDINGS
 
 DTYPES = (hf.SAME, *hf.DTYPES)
 """What weights can be stored in; "same" keeps what each tensor has, but with adapters in it the
@@ -74,7 +74,7 @@ def export_hf(
         kind = np.dtype(store.params_dtype(step))
         params = qwen.abstract_params(config)
         abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kind), lora.adapters(params) or params
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kind), lora.lasting(params)
         )
         params = store.restore_params(step, abstract)
         made_from = store.meta(step).get("made_from", {})

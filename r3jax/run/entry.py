@@ -1,13 +1,16 @@
 """What the programs in launch/ share: one line for a mistake of the user, a traceback for ours."""
 
+import argparse
 import sys
 import traceback
+import typing
 from collections.abc import Callable
 
 from absl import logging
 
 from r3jax import host, hosts
 from r3jax.hosts import HostError
+from r3jax.model.layers import Dtype
 from r3jax.run import watch
 from r3jax.run.session import NonFiniteError, Stopped
 
@@ -40,6 +43,16 @@ def call(name: str, function: Callable[[], None]) -> int:
         watch.fail(error)
         return 1
     return 0
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of programs that ask a model."""
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=typing.get_args(Dtype),
+        help="of weights and computation; bfloat16 takes half the memory",
+    )
 
 
 def is_about_input(error: Exception) -> bool:

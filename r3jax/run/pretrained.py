@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from r3jax import hosts
 from r3jax.checkpoint import adapter_file, hf, hf_config
@@ -16,6 +17,7 @@ from r3jax.model import lora, qwen
 from r3jax.model.config import SIZES, LoraConfig, ModelConfig
 from r3jax.model.layers import Dtype, Remat
 from r3jax.run import adapters
+from r3jax.run.workdirs import SURROUNDINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +34,13 @@ class Pretrained:
 
     def model(
         self,
-        dtype=jnp.float32,
+        dtype: DTypeLike | None = None,
         remat: Remat = "dots",
         backend: attention.Backend | None = None,
     ) -> qwen.Qwen25VL:
-        """Returns the model to compute with; attention has the platform's back-end if none is
-        named."""
+        """Returns the model to compute with: in the dtype of the weights and with the platform's
+        attention, unless another is named."""
+        dtype = jnp.dtype(dtype or self.dtype)
         backend = backend or attention.default_backend(jax.default_backend(), dtype)
         return qwen.Qwen25VL(self.config, dtype, remat, backend)
 
@@ -80,7 +83,7 @@ def load_to_train(
     if adapted is None:
         return load(directory, on_host=True)
     config, extras = hf_config.read_config(Path(directory))
-    if extras.dtype == "float32" != dtype:
+    if extras.dtype == "float32" and dtype != "float32":
         raise ValueError(
             f"{directory} is stored in float32, and {dtype} would round it: compute in float32, go "
             f"on with the `adapters` of the run that made it, or export it with --dtype={dtype} if "
@@ -132,7 +135,7 @@ def carry(pretrained: Pretrained, workdir: str | Path) -> None:
         where = str(pretrained.directory.absolute())
         known = AdapterFile(where, pretrained.dtype, adapted)
         beside[adapter_file.FILE_NAME] = adapter_file.to_text(known)
-    hf.copy_surroundings(pretrained.directory, Path(workdir) / adapters.SURROUNDINGS, beside)
+    hf.copy_surroundings(pretrained.directory, Path(workdir) / SURROUNDINGS, beside)
 
 
 def save(pretrained: Pretrained, params, directory: str | Path) -> Path:

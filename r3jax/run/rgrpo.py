@@ -77,7 +77,7 @@ def run(
             first, scored = refill.collect(
                 eng, policy, iterator, score, config.seed, step, config.refill, tally
             )
-            with span(Phase.PREFILL):  # whose share is what arranging the weights takes
+            with span(Phase.PREFILL):  # weights are arranged, as before the rollout
                 state = state._replace(params=lending.to_update(policy, state.params))
             del policy  # an update needs the memory
             rolled = time.monotonic()

@@ -20,6 +20,7 @@ from r3jax.run import origins
 from r3jax.run.goodput import Goodput
 from r3jax.run.profiler import Profiler
 from r3jax.run.stop_signal import StopSignal
+from r3jax.run.workdirs import CHECKPOINTS
 from r3jax.update.state import TrainState, lasting, restored
 
 
@@ -76,7 +77,7 @@ class Session:
         self.goodput = Goodput(self.compiles)
         self.workdir, self.config = Path(workdir), config
         self.iterator, self.made_from = iterator, dict(made_from)
-        self.store = Store(self.workdir / "checkpoints", config.checkpoint.keep)
+        self.store = Store(self.workdir / CHECKPOINTS, config.checkpoint.keep)
         self.state, self.start = state, 0
         self._check_same_on_all_hosts()
         if self.store.latest_step() is not None:

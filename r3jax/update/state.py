@@ -160,7 +160,7 @@ def check_lora(adapted: LoraConfig | None, given: str, config: OptimizerConfig) 
 
 def lasting(state: TrainState) -> TrainState:
     """What a checkpoint holds of a state: of parameters the adapters alone, where there are any."""
-    return state._replace(params=lora.adapters(state.params) or state.params)
+    return state._replace(params=lora.lasting(state.params))
 
 
 def restored(kept: TrainState, state: TrainState) -> TrainState:

@@ -15,7 +15,8 @@ from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
 from r3jax.model import lora
 from r3jax.model.config import LoraConfig
-from r3jax.run import adapters, convert, pretrained, rgrpo, train
+from r3jax.run import convert, pretrained, rgrpo, train
+from r3jax.run.workdirs import CHECKPOINTS
 from tests.checkpoint.test_hf import tensors
 from tests.run import loops, models
 
@@ -49,7 +50,7 @@ def taught(data) -> pathlib.Path:
 
 def stored(workdir: pathlib.Path) -> list[str]:
     """The names of all leaves of the newest checkpoint's state."""
-    with Store(workdir / adapters.CHECKPOINTS, read_only=True) as store:
+    with Store(workdir / CHECKPOINTS, read_only=True) as store:
         return sorted(store._stored(store.latest_step()))
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +124,17 @@ def test_seed_and_temperature_choose_the_episode():
     )
     assert ask(seed=1).tokens.tolist() == ask(seed=1).tokens.tolist()
     assert ask(seed=1).tokens.tolist() != ask(seed=2).tokens.tolist()
+
+
+def test_in_bfloat16_weights_take_half_the_memory_and_are_saved_as_they_are(tmp_path):
+    half = r3jax.from_pretrained(vlm().directory, "bfloat16")
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(half.params)} == {"bfloat16"}
+    ids = np.arange(9)[None]
+    found, exact = half.logits(ids), vlm().logits(ids)
+    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+    half.save_pretrained(tmp_path / "copy")
+    copy = r3jax.from_pretrained(tmp_path / "copy", "bfloat16")
+    assert (copy.logits(ids) == found).all()
 
 
 def test_saving_carries_everything_along(tmp_path):
