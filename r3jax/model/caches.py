@@ -53,6 +53,30 @@ def grow(cache: SuffixCache, slots: int) -> SuffixCache:
     return jax.tree.map(lambda kept: jnp.pad(kept, more), cache)
 
 
+def write_rows(
+    cache: SuffixCache,
+    new: SuffixCache,
+    group: Int[Array, "R"],
+    episode: Int[Array, "R"],
+    start: Int[Array, "R"],
+) -> SuffixCache:
+    """Writes keys and values of T new tokens [R, K, 1, T, H] into some rows, each from slot `start`
+    on; nothing where there is no such group."""
+
+    def write_row(number, cache):
+        at = group[number], 0, episode[number], start[number], 0
+
+        def write(kept, values):
+            values = values[number][None].astype(kept.dtype)
+            there = jax.lax.dynamic_slice(kept, at, values.shape)
+            values = jnp.where(at[0] < len(kept), values, there)
+            return jax.lax.dynamic_update_slice(kept, values, at)
+
+        return jax.tree.map(write, cache, new)
+
+    return jax.lax.fori_loop(0, len(group), write_row, cache)
+
+
 def append(cache: SuffixCache, new: SuffixCache, start: Int[Array, "B G"]) -> SuffixCache:
     """Writes keys and values of T new tokens into S slots, from slot `start` on."""
 

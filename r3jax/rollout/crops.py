@@ -148,12 +148,13 @@ def cut(
     choices: Sequence[ImageBucket],
     what: str,
     run: Callable = region.cut_regions,
-) -> tuple[VisionBatch, list[list[np.ndarray]]]:
+) -> tuple[VisionBatch, ImageBucket, list[list[np.ndarray]]]:
     """Cuts what looks show and arranges the patches in the smallest bucket that takes them.
 
     `asked` are, of each part of the groups, looks with the places of their images in that part:
     each part has rows of its own. Equal regions are cut once; crops that show no region are taken
-    as they are. Returns the batch and each look's feature indices, counted from its part's.
+    as they are. Returns the batch, its bucket and each look's feature indices, counted from its
+    part's.
     Raises: ValueError where no bucket takes them, naming `what` they are.
     """
     regional = all(look.region is not None for part in asked for _, look in part)
@@ -161,12 +162,13 @@ def cut(
         return _cut_on_host(asked, choices, what)
     given = [[look.region._replace(image=place) for place, look in part] for part in asked]
     batch, bucket, index = regions.pack_parts(given, choices, what)
-    return run(originals.planes, batch, bucket.slots, region.Backend(originals.way)), index
+    images = run(originals.planes, batch, bucket.slots, region.Backend(originals.way))
+    return images, bucket, index
 
 
 def _cut_on_host(
     asked: Sequence[Sequence[tuple[int, Look]]], choices: Sequence[ImageBucket], what: str
-) -> tuple[VisionBatch, list[list[np.ndarray]]]:
+) -> tuple[VisionBatch, ImageBucket, list[list[np.ndarray]]]:
     """Crops by Pillow on as many threads as there are cores: it lets others run while it works."""
     keys = [[_shown(place, look) for place, look in part] for part in asked]
     distinct = [dict(zip(names, (look for _, look in part))) for names, part in zip(keys, asked)]
@@ -180,7 +182,7 @@ def _cut_on_host(
             where = dict(zip(part, found))
             shown.append(batch)
             index.append([where[name] for name in names])
-    return batches.join_rows(shown), index
+    return batches.join_rows(shown), bucket, index
 
 
 def grid_of(look: Look) -> tuple[int, int]:

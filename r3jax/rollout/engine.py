@@ -23,7 +23,7 @@ from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.records import Group, Question
-from r3jax.rollout import crops, programs, seats, serve
+from r3jax.rollout import crops, limits, programs, seats, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.sampling import SamplingConfig
 from r3jax.rollout.state import DecodeState
@@ -129,7 +129,7 @@ def make_engine(
     Raises ValueError where a crop or a message that can come would fit no bucket, and where
     features are kept that do not lie on the host that needs them.
     """
-    serve.check_buckets(tokenizer, form, buckets)
+    limits.check_buckets(tokenizer, form, buckets)
     if keep_features and not shares.holds_its_parts(mesh, share):
         raise ValueError(
             "rollout.tensor: updates split heads over more devices than a host has, rollouts over "
@@ -228,16 +228,17 @@ def _serve(
     run = engine.programs
     rows = {(b, g): row for b, seat in seated.own.items() for g, row in enumerate(seat.rows)}
     with span(Phase.LOOKS) as done:
-        chunks = serve.in_chunks(engine, snapshot.waiting)
+        chunks = list(serve.in_chunks(engine, snapshot.waiting))
         texts = [serve.new_text(engine, state, snapshot, chunk, rows) for chunk in chunks]
         if snapshot.decodes:
             state = run.decode(policy, state, Until(AHEAD, FOREVER, FOREVER))
-        for text in texts:
-            served = serve.insert_looks(engine, snapshot, text, rows, seated.originals)
-            insertion = shares.deal(served.insertion, run.places.insertion)
+        for chunk, text in zip(chunks, texts, strict=True):
+            given = chunk, text, rows, seated.originals
+            served = serve.insert_looks(engine, snapshot, *given)
+            insertion = run.place(served.insertion)
             # Where there is none, they ask once too often, or have no room.
             if not hosts.any_of("insertions", bool(served.insertion.count.any())):
-                state = run.settle(state, insertion.status)
+                state = run.settle(state, insertion)
                 continue
             features = run.encode(policy, run.place(served.crops))
             state = run.append(policy, state, insertion, features)

@@ -9,15 +9,17 @@ from r3jax import mesh as mesh_lib
 from r3jax.batches import PromptBatch
 from r3jax.mesh import BATCH, DECODE
 from r3jax.model import caches, qwen
-from r3jax.model.caches import KeyValues, Prefix
+from r3jax.model.caches import KeyValues, Prefix, SuffixCache
 from r3jax.model.config import ModelConfig, TextConfig
 from r3jax.model.qwen import Policy
-from r3jax.rollout.state import Arrivals, DecodeState, Insertion
+from r3jax.rollout.insertion import Taken
+from r3jax.rollout.state import Arrivals, DecodeState
 
 
 class Places(NamedTuple):
     """The shardings of what programs of a rollout return; None each where there is no mesh.
 
+    `taken` are rows out of a state, `new` what they write into its cache.
     What has a row for each part of the groups, or for each group, is `dealt`; what every device
     needs, and what the host reads, is `whole`.
     """
@@ -27,23 +29,25 @@ class Places(NamedTuple):
     prefix: Prefix | None = None
     state: DecodeState | None = None
     arrivals: Arrivals | None = None
-    insertion: Insertion | None = None
+    taken: Taken | None = None
+    new: SuffixCache | None = None
     dealt: NamedSharding | None = None
     whole: NamedSharding | None = None
 
 
 def on(config: ModelConfig, groups: int, arriving: int, mesh: Mesh) -> Places:
     """Returns where a rollout of so many groups, `arriving` of them together, lies on a mesh."""
-    prefix = of_prefix(config.text, arriving, mesh)
+    prefix, state = of_prefix(config.text, arriving, mesh), of_state(config.text, groups, mesh)
     dealt = NamedSharding(mesh, PartitionSpec(BATCH))
     positions = NamedSharding(mesh, PartitionSpec(None, BATCH))
     return Places(
         of_policy(config, mesh),
         PromptBatch(*[dealt] * len(PromptBatch._fields))._replace(positions=positions),
         prefix,
-        of_state(config.text, groups, mesh),
+        state,
         Arrivals(dealt, prefix, dealt, dealt, dealt),
-        Insertion(*[dealt] * len(Insertion._fields))._replace(positions=positions),
+        Taken(state.prefix, state.cache, dealt, positions, dealt),
+        state.cache,
         dealt,
         mesh_lib.sharding((), (), mesh, DECODE),
     )

@@ -16,7 +16,7 @@ from r3jax.buckets import Buckets
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.kernels import region
 from r3jax.model import qwen
-from r3jax.rollout import crops, decode, placing, sampling, state, stops
+from r3jax.rollout import crops, decode, insertion, placing, sampling, state, stops
 from r3jax.shares import Share
 
 # Rows of a cache come in whole tiles of a TPU's memory: otherwise it is laid out in another way
@@ -33,7 +33,7 @@ class Programs:
     start(prompt_tokens) -> state; admit(state, arrivals) -> state; decode(policy, state, until) ->
     state; rows(state) -> what the host knows of rows; recent(state, rows) -> tokens;
     append(policy, state, insertion, features) -> state;
-    settle(state, status) -> state; written(state, groups) -> what their rows have written;
+    settle(state, insertion) -> state; written(state, groups) -> what their rows have written;
     room(shape) -> planes; put(planes, places, picture) -> planes; cut(planes, regions, slots,
     backend) -> images.
 
@@ -140,7 +140,9 @@ def make_programs(
         parts = mesh_lib.shards(mesh)
         _check_dealt(groups, arriving or groups, parts)
         places = placing.on(model.config, groups, arriving or groups, mesh)
-    make = _Maker(mesh, places)
+    make, rows, dealt = _Maker(mesh, places), places.state, places.dealt
+    take = make.by_part(insertion.take, rows, dealt, result=places.taken)
+    put = make.by_part(insertion.put, rows, dealt, places.new, result=rows)
     sample = _sampler(model, rules, sampling_config, filled[-1], parts, spare)
     shape = groups, episodes, slots[0]
     return Programs(
@@ -151,22 +153,22 @@ def make_programs(
         places=places,
         share=share,
         policy=jax.jit(functools.partial(qwen.make_policy, model), out_shardings=places.policy),
-        encode=make.program(functools.partial(_encode, model, parts), places.dealt),
+        encode=make.program(functools.partial(_encode, model, parts), dealt),
         prefill=make.program(functools.partial(_prefill, model), places.prefix),
         keys=make.program(functools.partial(sampling.row_keys, episodes=episodes), places.whole),
         start=make.to_state(functools.partial(_start, model, *shape), static_argnums=0),
-        admit=make.update(make.by_part(state.admit, places.state, places.arrivals)),
+        admit=make.update(make.by_part(state.admit, rows, places.arrivals, result=rows)),
         decode=make.update(sample, given=1),
         rows=make.program(state.rows, places.whole),
         recent=make.program(state.recent, places.whole),
-        append=make.update(functools.partial(state.append, model), given=1),
-        settle=make.update(state.settle),
+        append=make.update(functools.partial(insertion.append, model, take, put), given=1),
+        settle=make.update(make.by_part(insertion.settle, rows, dealt, result=rows)),
         written=make.program(state.written, places.whole),
-        room=jax.jit(crops.empty, static_argnums=0, out_shardings=places.dealt),
+        room=jax.jit(crops.empty, static_argnums=0, out_shardings=dealt),
         put=make.program(
-            make.by_part(crops.write, *[places.dealt] * 3), places.dealt, donate_argnums=0
+            make.by_part(crops.write, dealt, dealt, dealt, result=dealt), dealt, donate_argnums=0
         ),
-        cut=make.program(region.cut_regions, places.dealt, static_argnums=(2, 3)),
+        cut=make.program(region.cut_regions, dealt, static_argnums=(2, 3)),
         grow=tuple(make.to_state(functools.partial(state.grow, larger)) for larger in slots[1:]),
         widen={
             tokens: make.to_state(functools.partial(state.widen, tokens))
@@ -216,13 +218,13 @@ class _Maker(NamedTuple):
         """What it returns lies where `result` says."""
         return jax.jit(mesh_lib.on(self.mesh, function), out_shardings=result, **options)
 
-    def by_part(self, function: Callable, result, *more) -> Callable:
-        """From what lies like the result and `more` to the result: each device has what it needs of
+    def by_part(self, function: Callable, *given, result) -> Callable:
+        """From what lies as `given` to what lies as the `result`: each device has what it needs of
         it, and computes on that alone."""
         if self.mesh is None:
             return function
-        specs = jax.tree.map(lambda where: where.spec, (result, *more))
-        return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0])
+        given, result = jax.tree.map(lambda where: where.spec, (given, result))
+        return jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=result)
 
     def to_state(self, function: Callable, **options) -> Callable:
         """What it returns is a state."""

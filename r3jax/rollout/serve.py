@@ -4,22 +4,20 @@ Everything here is on the host, between two calls of the decode program.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
 
-from r3jax import batches, buckets, patches, positions
+from r3jax import buckets, positions
 from r3jax.arrays import Array
-from r3jax.data import chat, frames, looks
-from r3jax.data.tokenizer import Tokenizer
-from r3jax.patches import FACTOR, VisionBatch
+from r3jax.data import chat, frames
+from r3jax.patches import VisionBatch
 from r3jax.records import Look, LookOutcome, Question
 from r3jax.regions import RegionBatch
-from r3jax.rollout import crops
-from r3jax.rollout.state import KEEP, DecodeState, Insertion, Rows, Status
+from r3jax.rollout import crops, insertion
+from r3jax.rollout.state import DecodeState, Rows, Status
 
 if TYPE_CHECKING:
     from r3jax.rollout.engine import Engine
@@ -77,18 +75,37 @@ def reach(snapshot: Snapshot, look_tokens: int) -> int:
     return int(np.where(going, snapshot.length + more, 0).max())
 
 
-def in_chunks(engine: "Engine", waiting: Sequence[Place]) -> Iterator[Sequence[Place]]:
+def in_chunks(engine: "Engine", waiting: Iterable[Place]) -> Iterator[Sequence[Place]]:
     """Splits waiting rows so that the crops of each chunk fit the largest crop bucket."""
-    size, by_part = most_at_once(engine.buckets), [[] for _ in range(engine.programs.parts)]
-    for at in waiting:
-        by_part[engine.programs.part_of(at[0])[0]].append(at)
-    for begin in range(0, max(map(len, by_part)), size):
-        yield [at for part in by_part for at in part[begin : begin + size]]
+    size, parts = most_at_once(engine.buckets), _by_part(engine, waiting)
+    for begin in range(0, max(map(len, parts)), size):
+        yield [at for part in parts for at in part[begin : begin + size]]
+
+
+def _by_part(engine: "Engine", places: Iterable[Place]) -> list[list[Place]]:
+    """Rows by the part of the groups that they belong to."""
+    parts = [[] for _ in range(engine.programs.parts)]
+    for at in places:
+        parts[engine.programs.part_of(at[0])[0]].append(at)
+    return parts
 
 
 def most_at_once(shapes: buckets.Buckets) -> int:
     """How many looks of a part of the groups are served together."""
     return max(bucket.rows for bucket in shapes.crops)
+
+
+def lines(engine: "Engine", bucket: buckets.ImageBucket) -> int:
+    """How many rows of a part are served together with crops in this bucket."""
+    run, config = engine.programs, engine.config
+    return min(bucket.rows, run.groups // run.parts * config.episodes)
+
+
+def nothing(engine: "Engine", bucket: buckets.ImageBucket, parts: int) -> insertion.Insertion:
+    """An insertion that changes no row of so many parts, for crops in this bucket."""
+    run = engine.programs
+    beyond = run.groups // run.parts * engine.config.episodes
+    return insertion.empty(parts * lines(engine, bucket), engine.buckets.look_tokens, beyond)
 
 
 def asking(engine: "Engine", chunk: Sequence[Place]) -> np.ndarray:
@@ -116,91 +133,68 @@ def new_text(
     }
 
 
-def check_buckets(tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets) -> None:
-    """Raises ValueError where something that a model can ask for would fit no bucket."""
-    _check_look_tokens(tokenizer, form, shapes)
-    most = max(bucket.rows for bucket in shapes.crops)
-    windows, slots = largest_crop(form.look_rules)
-    if not any(b.rows == most and b.windows >= windows and b.slots >= slots for b in shapes.crops):
-        raise ValueError(
-            f"buckets.crops must have one of {most} rows (the most) with at least {windows} "
-            f"windows of {slots} slots, what the largest and the thinnest crop take under the look "
-            "rules: raise it, or lower the crop's max_pixels or max_aspect"
-        )
-
-
-def largest_crop(rules: looks.LookRules) -> tuple[int, int]:
-    """The most windows, and the most slots of a window, that a crop can take."""
-    tokens, shapes = rules.crop.max_pixels // FACTOR**2, []
-    for short in range(1, math.isqrt(tokens) + 1):
-        # Sides rounded to whole tokens can be twice as far apart as those of the box.
-        long = min(tokens // short, int(2 * rules.max_aspect * short))
-        shapes += [patches.window_shape(short, long), patches.window_shape(long, short)]
-    return max(windows for windows, _ in shapes), max(slots for _, slots in shapes)
-
-
-def _check_look_tokens(
-    tokenizer: Tokenizer, form: chat.ChatFormat, shapes: buckets.Buckets
-) -> None:
-    failed = [o for o in LookOutcome if o not in (LookOutcome.OK, LookOutcome.TOO_MANY)]
-    messages = {o: len(chat.failed_look_tokens(o, tokenizer)[0]) for o in failed}
-    messages["crop"] = form.look_rules.crop.max_pixels // FACTOR**2 + 2
-    longest = max(messages, key=messages.get)
-    if messages[longest] > shapes.look_tokens:
-        raise ValueError(
-            f"buckets.look_tokens is {shapes.look_tokens}, but what follows a box ({longest}) can "
-            f"have {messages[longest]} tokens: raise it, or lower the crop's max_pixels"
-        )
-
-
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """What is inserted after rows, for the whole batch, right in this host's groups; the crops to
-    encode for it, of this host's parts; and where the features of each row's crop will be: its
-    part among them, and numbers in the part's table."""
+    """What is inserted after rows of this host's parts, the crops to encode for it, and where the
+    features of each row's crop will be: its part among them, and numbers in the part's table."""
 
-    insertion: Insertion
+    insertion: insertion.Insertion
     crops: VisionBatch
     features: Mapping[Place, tuple[int, np.ndarray]]
+
+
+class _Answer(NamedTuple):
+    """What follows a row's box: tokens with their source and positions [3, T], the row's next
+    position and status after them, and the look whose crop is among them, if there is one."""
+
+    tokens: np.ndarray
+    source: np.ndarray
+    positions: np.ndarray
+    next_position: int
+    status: Status
+    look: Look | None
 
 
 def insert_looks(
     engine: "Engine",
     snapshot: Snapshot,
+    chunk: Sequence[Place],
     text: Mapping[Place, str],
     rows: Mapping[Place, Row],
     originals: crops.Originals,
 ) -> Served:
-    """Takes the looks that rows ask for in what they have written.
+    """Takes the looks that the rows of a chunk ask for; `text` is what this host's have written.
 
     `originals` have each group's image at its number.
     """
-    insertion = nothing(snapshot.status.shape, engine.buckets.look_tokens)
-    answers = {
-        at: _answer_box(engine, snapshot, at, written, rows[at], insertion)
-        for at, written in text.items()
-    }
     run = engine.programs
-    parts = run.share.of(run.parts)
-    shown, asked = [[] for _ in parts], [[] for _ in parts]
-    for at, look in answers.items():
-        if look is not None:
-            part, number = run.part_of(at[0])
-            shown[part - parts.start].append(at)
-            asked[part - parts.start].append((number, look))
+    parts, most = run.share.of(run.parts), max(map(len, _by_part(engine, chunk)))
+    ours = _by_part(engine, text)[parts.start : parts.stop]
+    answers = {at: _answer_box(engine, snapshot, at, text[at], rows[at]) for at in text}
+    shown = [[at for at in part if answers[at].look] for part in ours]
+    asked = [[(run.part_of(at[0])[1], answers[at].look) for at in part] for part in shown]
 
     def cut(planes: Array, regions: RegionBatch, *how) -> VisionBatch:
         return run.cut(planes, run.place(regions), *how)
 
-    given = asked, engine.buckets.crops, "crops of a rollout", cut
-    vision, index = crops.cut(originals, *given)
-    where = {}
-    for number, (part, found) in enumerate(zip(shown, index, strict=True)):
-        for at, features in zip(part, found, strict=True):
-            # A crop's tokens stand between its two framing tokens.
-            insertion.feature_index[at][1 : 1 + len(features)] = features
-            where[at] = number, features
-    return Served(insertion, vision, where)
+    # Of every host, the bucket has a row for each line: what is waiting all of them know.
+    choices = [bucket for bucket in engine.buckets.crops if lines(engine, bucket) >= most]
+    vision, bucket, index = crops.cut(originals, asked, choices, "crops of a rollout", cut)
+    where = {
+        at: (number, features)
+        for number, (part, found) in enumerate(zip(shown, index, strict=True))
+        for at, features in zip(part, found, strict=True)
+    }
+    inserted = nothing(engine, bucket, len(parts))
+    for number, part in enumerate(ours):
+        for line, at in enumerate(part, number * lines(engine, bucket)):
+            inserted.row[line] = run.part_of(at[0])[1] * engine.config.episodes + at[1]
+            _write(inserted, line, answers[at])
+            if at in where:
+                # A crop's tokens stand between its two framing tokens.
+                _, features = where[at]
+                inserted.feature_index[line, 1 : 1 + len(features)] = features
+    return Served(inserted, vision, where)
 
 
 def keep_features(served: Served, rows: Mapping[Place, Row], table: np.ndarray) -> None:
@@ -209,47 +203,37 @@ def keep_features(served: Served, rows: Mapping[Place, Row], table: np.ndarray) 
         rows[at].looks[-1] = dataclasses.replace(rows[at].looks[-1], features=table[where])
 
 
-def nothing(rows: tuple[int, int], tokens: int) -> Insertion:
-    """An insertion of up to `tokens` that changes none of `rows`, groups and episodes."""
-    shape = (*rows, tokens)
-    return Insertion(
-        tokens=np.zeros(shape, np.int32),
-        source=np.zeros(shape, np.int8),
-        positions=np.zeros((3, *shape), np.int32),
-        feature_index=np.full(shape, batches.NO_FEATURE, np.int32),
-        count=np.zeros(rows, np.int32),
-        next_position=np.zeros(rows, np.int32),
-        status=np.full(rows, KEEP, np.int32),
-    )
-
-
-def _answer_box(
-    engine: "Engine", snapshot: Snapshot, at: Place, text: str, row: Row, insertion: Insertion
-) -> Look | None:
-    """Writes what follows the row's box into `insertion`; returns the look if it has a crop."""
-    length = int(snapshot.length[at])
+def _answer_box(engine: "Engine", snapshot: Snapshot, at: Place, text: str, row: Row) -> _Answer:
+    """What follows the box that a row has closed; the row keeps its look."""
+    length, start = int(snapshot.length[at]), int(snapshot.next_position[at])
     image, rules = row.question.images[0], engine.form.look_rules
     look = engine.look(text, image, row.frame, row.looks, rules)
     if look.outcome is LookOutcome.TOO_MANY:
         row.looks.append(look)
-        insertion.status[at] = Status.STOPPED
-        return None
+        return _without_tokens(start, Status.STOPPED)
     if look.outcome is LookOutcome.OK:
         grids = [crops.grid_of(look)]
         tokens, source = chat.look_tokens(grids[0][0] * grids[0][1], engine.tokenizer)
     else:
         grids = []
         tokens, source = chat.failed_look_tokens(look.outcome, engine.tokenizer)
-    n, budget = len(tokens), max(engine.buckets.suffix_tokens) + 1
-    if length + n >= budget:  # no room to go on after it: the look is not made
-        insertion.status[at] = Status.FULL
-        return None
-    start = int(snapshot.next_position[at])
+    if length + len(tokens) >= max(engine.buckets.suffix_tokens) + 1:
+        return _without_tokens(start, Status.FULL)  # no room to go on after it: it is not made
     where, after = positions.rope_index(tokens, grids, engine.tokenizer.ids.image_pad, start)
-    insertion.tokens[at][:n], insertion.source[at][:n] = tokens, source
-    insertion.positions[(slice(None), *at, slice(0, n))] = where
-    insertion.count[at], insertion.next_position[at] = n, after
-    insertion.status[at] = Status.DECODING
     row.looks.append(look)
-    row.read = length + n
-    return look if grids else None
+    row.read = length + len(tokens)
+    return _Answer(tokens, source, where, after, Status.DECODING, look if grids else None)
+
+
+def _without_tokens(start: int, status: Status) -> _Answer:
+    """Nothing follows: the row is done."""
+    none = np.zeros(0, np.int32)
+    return _Answer(none, none, np.zeros((3, 0), np.int32), start, status, None)
+
+
+def _write(inserted: insertion.Insertion, line: int, answer: _Answer) -> None:
+    n = len(answer.tokens)
+    inserted.tokens[line, :n], inserted.source[line, :n] = answer.tokens, answer.source
+    inserted.positions[line, :, :n] = answer.positions
+    inserted.count[line], inserted.next_position[line] = n, answer.next_position
+    inserted.status[line] = answer.status

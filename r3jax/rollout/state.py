@@ -31,9 +31,6 @@ class Status(enum.IntEnum):
     EMPTY = 6  # has no question
 
 
-KEEP = -1  # in an insertion: the row's status stays
-
-
 class DecodeState(NamedTuple):
     """Everything that a batch of rows is, on the device.
 
@@ -68,21 +65,6 @@ class Arrivals(NamedTuple):
     last_token: Array
     last_position: Array
     keys: Array
-
-
-class Insertion(NamedTuple):
-    """What the host adds to waiting rows: tokens, source, feature_index [B, G, T], positions
-    [3, B, G, T], count [B, G] (0: nothing), next_position [B, G] after it, status [B, G] after it
-    (KEEP where the row is not concerned).
-    """
-
-    tokens: Array
-    source: Array
-    positions: Array
-    feature_index: Array
-    count: Array
-    next_position: Array
-    status: Array
 
 
 class Rows(NamedTuple):
@@ -218,44 +200,6 @@ def widen(prompt_tokens: int, state: DecodeState) -> DecodeState:
     return state._replace(prefix=caches.Prefix(wider, jnp.pad(mask, [(0, 0), (0, more)])))
 
 
-def append(
-    model: Qwen25VL, policy: Policy, state: DecodeState, insertion: Insertion, features: Array
-) -> DecodeState:
-    """Feeds what the host inserts after each waiting row, all but its last token, to the cache."""
-    last = state.length - 1
-    # The row's last sampled token has not been fed yet: it leads, the last inserted one waits.
-    lead = at(state.tokens, last)[..., None]
-    tokens = jnp.concatenate([lead, insertion.tokens[..., :-1]], axis=-1)
-    no_feature = jnp.full_like(lead, -1)
-    index = jnp.concatenate([no_feature, insertion.feature_index[..., :-1]], axis=-1)
-    lead_position = at(state.positions, last)[..., None]
-    positions = jnp.concatenate([lead_position, insertion.positions[..., :-1]], axis=-1)
-    x = embed(model, policy, tokens, index, features)
-    seen = {"prefix": state.prefix, "cache": state.cache, "start": last}
-    given = x, positions, policy.layers
-    _, kv = model.apply({"params": policy.params}, *given, **seen, method="extend")
-    waiting = insertion.count > 0
-
-    def put_all(array: Array, values: Array) -> Array:
-        return _put_many(array, state.length, values.astype(array.dtype), insertion.count)
-
-    return settle(state, insertion.status)._replace(
-        cache=caches.append(state.cache, kv, last),
-        tokens=put_all(state.tokens, insertion.tokens),
-        source=put_all(state.source, insertion.source),
-        positions=put_all(state.positions, insertion.positions),
-        length=state.length + insertion.count,
-        next_position=jnp.where(waiting, insertion.next_position, state.next_position),
-        automaton=jnp.where(waiting, stops.START, state.automaton),
-    )
-
-
-def settle(state: DecodeState, status: Array) -> DecodeState:
-    """Returns the state with other statuses [B, G]; the rows concerned have waited long enough."""
-    status = jnp.where(status == KEEP, state.status, status)
-    return state._replace(status=status, waited=jnp.zeros((), jnp.int32))
-
-
 def at(array: Array, slot: Array) -> Array:
     """array [..., B, G, S] at slot [B, G]."""
     index = jnp.broadcast_to(slot[..., None], (*array.shape[:-1], 1))
@@ -267,11 +211,3 @@ def put(array: Array, slot: Array, value: Array, where: Array) -> Array:
     chosen = (jnp.arange(array.shape[-1])[None, None] == slot[..., None]) & where[..., None]
     chosen = jnp.broadcast_to(chosen, array.shape)
     return jnp.where(chosen, jnp.broadcast_to(value[..., None], array.shape), array)
-
-
-def _put_many(array: Array, slot: Array, values: Array, count: Array) -> Array:
-    """array [..., B, G, S] with `count` [B, G] of `values` [..., B, G, T] from `slot` [B, G] on."""
-    place = jnp.arange(array.shape[-1])[None, None] - slot[..., None]
-    index = jnp.broadcast_to(jnp.clip(place, 0, values.shape[-1] - 1), array.shape)
-    inside = jnp.broadcast_to((place >= 0) & (place < count[..., None]), array.shape)
-    return jnp.where(inside, jnp.take_along_axis(values, index, axis=-1), array)

@@ -23,7 +23,7 @@ from r3jax.kernels import region
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.model.stream import lay_out
 from r3jax.patches import VisionBatch
-from r3jax.rollout import crops, serve
+from r3jax.rollout import crops, limits, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.engine import RolloutConfig
 from r3jax.rollout.programs import Programs
@@ -93,7 +93,7 @@ def check_crops(shapes: Buckets, form: chat.ChatFormat, episodes: int) -> None:
 
     In the worst batch every look that the rules allow is the largest.
     """
-    windows, slots = serve.largest_crop(form.look_rules)
+    windows, slots = limits.largest_crop(form.look_rules)
     looks = episodes * form.look_rules.max_looks
     _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
 
@@ -179,8 +179,7 @@ def _cutting_programs(eng: Rollout, take: Take) -> None:
     take("put-image", run.put, planes, where, shown)
     for bucket in eng.buckets.crops:
         empty = regions.empty_regions(_of_parts(bucket, run.parts))
-        if run.places.dealt is not None:
-            empty = mesh_lib.lying(empty, jax.tree.map(lambda _: run.places.dealt, empty))
+        empty = _lying(empty, run.places.dealt)
         backend = region.Backend(eng.way)
         take(f"cut-looks {bucket}", run.cut, planes, empty, bucket.slots, backend)
 
@@ -188,22 +187,26 @@ def _cutting_programs(eng: Rollout, take: Take) -> None:
 def _state_programs(eng: Rollout, policy, state, arrivals: Arrivals, seen, take: Take) -> None:
     """Takes what a state of one shape goes through; `seen` are features of each bucket's crops."""
     run = eng.programs
-    rows = eng.config.questions, eng.config.episodes
-    insertion = _lying(serve.nothing(rows, eng.buckets.look_tokens), run.places.insertion)
     size = _size(state)
     take(f"admit {size}", run.admit, state, arrivals)
     take(f"decode {size}", run.decode, policy, state, Until(FOREVER, FOREVER, FOREVER))
     take(f"rows {size}", run.rows, state)
     take(f"recent {size}", run.recent, state, serve.asking(eng, []))
-    take(f"settle {size}", run.settle, state, insertion.status)
     take(f"written {size}", run.written, state, arrivals.group)
     for bucket, features in zip(eng.buckets.crops, seen, strict=True):
+        insertion = _lying(serve.nothing(eng, bucket, run.parts), run.places.dealt)
+        take(f"settle {size}, {bucket}", run.settle, state, insertion)
         take(f"append {size}, {bucket}", run.append, policy, state, insertion, features)
 
 
 def _lying(arrays: Any, places: Any) -> Any:
-    """Arrays as they are, or where there is a mesh their shapes, which lie as `places` say."""
-    return arrays if places is None else mesh_lib.lying(arrays, places)
+    """Arrays as they are, or where there is a mesh their shapes, which lie as `places` say: one for
+    each, or one for all."""
+    if places is None:
+        return arrays
+    if isinstance(places, NamedSharding):
+        places = jax.tree.map(lambda _, where=places: where, arrays)
+    return mesh_lib.lying(arrays, places)
 
 
 def no_images(bucket: ImageBucket, parts: int, where: NamedSharding | None = None) -> VisionBatch:

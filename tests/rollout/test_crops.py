@@ -47,10 +47,11 @@ def test_host_and_device_put_equal_crops_in_equal_places():
         crops.cut(kept(way), parts, BUCKETS, "crops") for way in (crops.Way.HOST, crops.Way.XLA)
     )
     assert isinstance(by_device[0].patches, jax.Array)
-    for ours, theirs in zip(by_host[1], by_device[1], strict=True):
+    assert by_host[1] == by_device[1]
+    for ours, theirs in zip(by_host[2], by_device[2], strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(by_host[1][0][0], by_host[1][0][2])
+    np.testing.assert_array_equal(by_host[2][0][0], by_host[2][0][2])
     host, device = by_host[0], jax.device_get(by_device[0])
     np.testing.assert_array_equal(host.segment, device.segment)
     np.testing.assert_array_equal(host.hw, device.hw)
@@ -60,7 +61,7 @@ def test_host_and_device_put_equal_crops_in_equal_places():
 
 def test_crops_that_show_no_region_are_taken_as_they_are_by_every_way():
     grey = Look("", LookOutcome.OK, cut=lambda: np.full((56, 56, 3), 127, np.uint8))
-    batch, index = crops.cut(kept(crops.Way.XLA), [[(0, grey), (1, grey)]], BUCKETS, "crops")
+    batch, _, index = crops.cut(kept(crops.Way.XLA), [[(0, grey), (1, grey)]], BUCKETS, "crops")
     (index,) = index
     np.testing.assert_array_equal(index[0], index[1])
     shown = batch.patches[batch.segment > 0]
@@ -109,5 +110,6 @@ def test_the_host_cuts_several_looks_at_once():
         for n in (8, 9)
     ]
     originals = crops.room(crops.Way.HOST, 1)
-    batch, (index,) = crops.cut(originals, [asked], [ImageBucket(2, 1, 16)], "looks")
+    batch, bucket, (index,) = crops.cut(originals, [asked], [ImageBucket(2, 1, 16)], "looks")
+    assert bucket == ImageBucket(2, 1, 16)
     assert np.count_nonzero(batch.segment) == 2 * 16 and len(index) == 2
