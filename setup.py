@@ -24,10 +24,12 @@ REQUIRES = [
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.8"],
     "cuda": ["jax[cuda12]>=0.8"],
+    "gcs": ["gcsfs>=2024.2"],
     "serve": ["aiohttp>=3.10"],
     # torch and transformers are the oracle of the parity tests and are never imported by r3jax.
     "test": [
         "beartype>=0.19",
+        "gcsfs>=2024.2",  # against a bucket that the tests serve themselves
         "hypothesis>=6",
         "ipykernel>=6",  # with nbclient and nbformat it runs the notebook
         "nbclient>=0.10",

@@ -23,10 +23,11 @@ CROPS = {"windows": 100, "slots": 64}
 # A preset is a slice, named by its chips, and the largest model that is meant for it. `fsdp` splits
 # what learns over all chips, of which each is dealt as many questions; `tensor` are the chips that
 # share a row's heads while it is sampled, so that each has room for its part of weights and cache.
+# Where a chip has room for what a layer computes, `remat` keeps it for the gradient.
 PRESETS = {
     "v4-32": {"size": "7B", "fsdp": 32, "tensor": 4, "questions": 32},
     "v5e-32": {"size": "7B", "fsdp": 32, "tensor": 4, "questions": 32},
-    "v5p-16": {"size": "7B", "fsdp": 16, "tensor": 2, "questions": 16},
+    "v5p-16": {"size": "7B", "fsdp": 16, "tensor": 4, "questions": 16, "remat": "dots"},
     "v6e-16": {"size": "7B", "fsdp": 16, "tensor": 4, "questions": 16},
     "v5p-64": {"size": "32B", "fsdp": 64, "tensor": 4, "questions": 64},
     "v5p-128": {"size": "72B", "fsdp": 128, "tensor": 8, "questions": 128},
@@ -61,7 +62,7 @@ def get_config(preset: str = "v5e-32") -> ml_collections.ConfigDict:
             "optimizer": {"learning_rate": 1e-6, "frozen": ("vision",)},
             "logit_chunk": 1024,
             "dtype": "bfloat16",
-            "remat": "full",
+            "remat": chosen.get("remat", "full"),
             "mesh": {"data": 1, "fsdp": chosen.fsdp, "tensor": 1},
             "checkpoint": {"every": 25, "keep": 2},
         }

@@ -12,6 +12,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Protocol
 
+from r3jax import paths
+
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 _TENSORBOARD_MODULES = ("tensorboardX", "torch.utils.tensorboard")
@@ -36,7 +38,7 @@ class MetricsWriter:
     """
 
     def __init__(self, workdir: str | os.PathLike, resume_step: int = 0, tensorboard: bool = False):
-        directory = pathlib.Path(workdir)
+        directory = paths.of(workdir)
         directory.mkdir(parents=True, exist_ok=True)
         self._board = None
         if tensorboard:
@@ -44,7 +46,7 @@ class MetricsWriter:
         self._files = {}
         for name in (METRICS, TIMINGS):
             drop_from(directory / name, resume_step)
-            self._files[name] = (directory / name).open("a", encoding="utf-8")
+            self._files[name] = paths.add_to(directory / name)
 
     def write(
         self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None
@@ -64,10 +66,14 @@ class MetricsWriter:
                 raise ValueError(f"metric {key!r} is {value} at step {step}, expected a number")
         line = json.dumps({"step": int(step), **numbers}, sort_keys=True, allow_nan=False)
         self._files[name].write(line + "\n")
-        self._files[name].flush()
         if self._board is not None:
             for key, value in numbers.items():
                 self._board.add_scalar(key, value, int(step))
+
+    def keep(self) -> None:
+        """Returns when nothing that was written can get lost any more."""
+        for file in self._files.values():
+            file.keep()
 
     def close(self) -> None:
         """Close the files."""
@@ -90,7 +96,7 @@ def read(path: str | os.PathLike) -> list[dict[str, float]]:
     line that is no metrics object; a last line without a line end, torn by a kill, is not an error
     and is left out.
     """
-    path = pathlib.Path(path)
+    path = paths.of(path)
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing: it holds the numbers of a run's steps, one line each; put it "
@@ -112,17 +118,11 @@ def read(path: str | os.PathLike) -> list[dict[str, float]]:
 
 def drop_from(path: str | os.PathLike, step: int) -> None:
     """Remove the lines of `step` and later from a metrics file, atomically; no file is fine."""
-    path = pathlib.Path(path)
+    path = paths.of(path)
     if not path.exists():
         return
     kept = [entry for entry in read(path) if entry["step"] < step]
-    aside = path.with_name(path.name + ".new")
-    with open(aside, "w", encoding="utf-8") as file:
-        for entry in kept:
-            file.write(json.dumps(entry, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    paths.write_whole(path, "".join(json.dumps(one, sort_keys=True) + "\n" for one in kept))
 
 
 def open_tensorboard(directory: pathlib.Path, resume_step: int = 0) -> ScalarWriter:

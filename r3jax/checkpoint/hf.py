@@ -6,7 +6,6 @@ hf.save_hf("mine", model.config, model.params, carry_from="Qwen2.5-VL-3B-Instruc
 
 import dataclasses
 import json
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from flax import traverse_util
 
-from r3jax import hosts, shares
+from r3jax import hosts, paths, shares
 from r3jax.checkpoint import directory as directories
 from r3jax.checkpoint import hf_config, hf_table, safetensors_io
 from r3jax.checkpoint.errors import CheckpointError, listed
@@ -67,7 +66,7 @@ def load_hf(directory: str | Path, dtype: str = SAME) -> HFModel:
 
     Raises: CheckpointError for a bad config.json, a bad file, or keys that do not match.
     """
-    directory = Path(directory)
+    directory = paths.of(directory)
     config, extras = hf_config.read_config(directory)
     stored = safetensors_io.read_headers(directory)
     if config.tie_word_embeddings:
@@ -107,8 +106,8 @@ def save_hf(
     Raises: CheckpointError when parameters do not match `config`, or when writing fails.
     """
     if extras is None:
-        has_config = carry_from is not None and (Path(carry_from) / "config.json").exists()
-        extras = hf_config.read_config(Path(carry_from))[1] if has_config else HFExtras()
+        has_config = carry_from is not None and (paths.of(carry_from) / "config.json").exists()
+        extras = hf_config.read_config(paths.of(carry_from))[1] if has_config else HFExtras()
     if config.text.lora is not None and dtype == SAME:
         dtype = "float32"
     leaves, plain = _matching_leaves(config, params), config.adapted(None)
@@ -121,10 +120,10 @@ def save_hf(
         return
     dtype = {kind: name for name, kind in DTYPES.items()}[tensors[0].dtype]
     released = hf_config.released_config(plain, dataclasses.replace(extras, dtype=dtype))
-    with directories.replaced(Path(directory), mark="config.json") as partial:
+    with directories.replaced(paths.of(directory), mark="config.json") as partial:
         (partial / "config.json").write_text(json.dumps(released, indent=2) + "\n")
         if carry_from is not None:
-            carry(Path(carry_from), partial)
+            carry(paths.of(carry_from), partial)
         for name, text in (beside or {}).items():
             (partial / name).write_text(text, "utf-8")
         safetensors_io.write_model(partial, tensors, max_shard_bytes)
@@ -137,7 +136,7 @@ def carry(source: Path, target: Path) -> None:
         raise CheckpointError(f"{source} is not a directory to carry tokenizer files from")
     for name in CARRIED:
         if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+            paths.copy(source / name, target / name)
 
 
 def copy_surroundings(
@@ -145,9 +144,9 @@ def copy_surroundings(
 ) -> None:
     """Copies config.json and the CARRIED files: all that an export needs beside the weights.
     `beside` are more files, as for `save_hf`."""
-    with directories.replaced(Path(target), mark="config.json") as partial:
-        carry(Path(source), partial)
-        shutil.copyfile(Path(source) / "config.json", partial / "config.json")
+    with directories.replaced(paths.of(target), mark="config.json") as partial:
+        carry(paths.of(source), partial)
+        paths.copy(paths.of(source) / "config.json", partial / "config.json")
         for name, text in (beside or {}).items():
             (partial / name).write_text(text, "utf-8")
 

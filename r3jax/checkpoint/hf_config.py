@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from r3jax import paths
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.model.config import ModelConfig, TextConfig, VisionConfig
 
@@ -57,7 +58,7 @@ def read_config(directory: Path) -> tuple[ModelConfig, HFExtras]:
     Raises: CheckpointError that names the field for anything missing, contradictory, or of
     another kind of model.
     """
-    file = Path(directory) / "config.json"
+    file = paths.of(directory) / "config.json"
     if not file.is_file():
         what = file if file.parent.is_dir() else f"the directory {file.parent}"
         below = file.parent / "export"

@@ -7,6 +7,7 @@ maps each tensor to its file. Pickle files are never opened.
 Source: the safetensors format description.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -17,6 +18,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
+from r3jax import paths
 from r3jax.checkpoint.errors import CheckpointError
 
 SINGLE = "model.safetensors"
@@ -77,19 +79,36 @@ def read_headers(directory: Path) -> dict[str, Stored]:
 
 
 def read_tensors(stored: Mapping[str, Stored]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (key, read-only view) file by file; copy a view before asking for the next one.
+    """Yields (key, read-only array) file by file; copy one before asking for the next.
 
-    One file is mapped at a time, so the memory in use is one file at most.
+    One file is mapped at a time, so the memory in use is one file at most; of a file in a bucket,
+    one tensor.
     """
     by_file: dict[Path, list[str]] = {}
     for key, tensor in stored.items():
         by_file.setdefault(tensor.file, []).append(key)
     for file, keys in by_file.items():
+        with _bytes_of(file) as between:
+            for key in sorted(keys, key=lambda key: stored[key].start):
+                tensor = stored[key]
+                data = between(tensor.start, tensor.stop)
+                yield key, data.view(tensor.dtype).reshape(tensor.shape)
+
+
+@contextlib.contextmanager
+def _bytes_of(file: Path) -> Iterator[Callable[[int, int], np.ndarray]]:
+    """Yields what gives the bytes of a file between two places, uint8."""
+    if not paths.in_bucket(file):
         mapped = np.memmap(file, dtype=np.uint8, mode="r")
-        for key in sorted(keys, key=lambda key: stored[key].start):
-            tensor = stored[key]
-            yield key, mapped[tensor.start : tensor.stop].view(tensor.dtype).reshape(tensor.shape)
-        del mapped
+        yield lambda start, stop: mapped[start:stop]
+        return
+    with file.open("rb") as opened:
+
+        def between(start: int, stop: int) -> np.ndarray:
+            opened.seek(start)
+            return np.frombuffer(opened.read(stop - start), np.uint8)
+
+        yield between
 
 
 def write_model(directory: Path, tensors: Sequence[Pending], max_shard_bytes: int) -> None:
@@ -140,7 +159,7 @@ def _shards(directory: Path, weight_map: Mapping[str, str]) -> list[Path]:
 
 
 def _read_header(file: Path) -> dict[str, Stored]:
-    size = file.stat().st_size
+    size = paths.size(file)
     with file.open("rb") as opened:
         head = opened.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
-from etils import epath
 
+from r3jax import paths
 from r3jax.checkpoint import host_arrays
 from r3jax.checkpoint.errors import CheckpointError, listed
 from r3jax.checkpoint.iterator_state import (
@@ -42,7 +42,7 @@ class Store:
 
     def __init__(self, directory: str | Path, keep: int | None = 2, read_only: bool = False):
         """Opens a directory; `read_only` leaves one alone that another process may be writing."""
-        self.directory = epath.Path(directory).absolute()
+        self.directory = paths.absolute(directory)
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"{self.directory} is not a directory of checkpoints")
         options = ocp.CheckpointManagerOptions(

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from r3jax import paths
 from r3jax.data import images, vlir
 
 FEATURES: Mapping[str, Any] = {
@@ -92,6 +93,11 @@ def _read(directory: Path, split: str, make_row: Callable) -> Iterator:
 
 def _open(directory: Path, split: str) -> Sequence[Mapping]:
     """Random access to the records of a split, their images left encoded."""
+    if paths.in_bucket(directory):
+        raise ValueError(
+            f"{directory}: ArrayRecord files are read from disks alone: copy the data set to one, "
+            "or keep rows in a .jsonl file beside their images"
+        )
     try:
         builder = tfds.builder_from_directory(directory)
     except (OSError, ValueError, tfds.core.DatasetNotFoundError) as error:

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import pathlib
 
-from r3jax import config
+from r3jax import config, paths
 from r3jax.data.chat import ChatFormat
 
 FILE_NAME = "r3jax.json"
@@ -16,7 +16,7 @@ FILE_NAME = "r3jax.json"
 
 def save_chat(chat: ChatFormat, directory: str | pathlib.Path) -> pathlib.Path:
     """Write the chat format into a model directory; returns the file's path."""
-    path = pathlib.Path(directory) / FILE_NAME
+    path = paths.of(directory) / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_text(chat), "utf-8")
     return path
@@ -33,7 +33,7 @@ def load_chat(directory: str | pathlib.Path) -> ChatFormat:
     FileNotFoundError where there is none; ValueError naming file and field where a field is
     unknown, missing or of the wrong type.
     """
-    path = pathlib.Path(directory) / FILE_NAME
+    path = paths.of(directory) / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: write one with chat_file.save_chat, or give a chat format"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+import io
+import os
 import pathlib
 import struct
 import zlib
@@ -10,6 +12,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from r3jax import paths
 from r3jax.data import frames
 from r3jax.records import Region
 
@@ -78,6 +81,8 @@ def locate(path: str | pathlib.Path, root: str | pathlib.Path | None = None) -> 
     Links and `..` are followed before the check, so neither leads out. A relative path is taken
     from `root`. ImageError (OUTSIDE_ROOT) otherwise; the file need not exist.
     """
+    if paths.in_bucket(path) or (root is not None and paths.in_bucket(root)):
+        return _locate_in_bucket(str(path), root)
     try:
         if root is None:
             return pathlib.Path(path).resolve()
@@ -89,14 +94,27 @@ def locate(path: str | pathlib.Path, root: str | pathlib.Path | None = None) -> 
             shown, ImageFault.OUTSIDE_ROOT, "a usable path", str(error), "correct the path"
         ) from error
     if not real.is_relative_to(base):
-        raise ImageError(
-            str(path),
-            ImageFault.OUTSIDE_ROOT,
-            f"a file inside {base}",
-            f"{real}, which lies outside",
-            "move the file into the data folder or name another folder",
-        )
+        raise _outside(path, base, real)
     return real
+
+
+def _locate_in_bucket(path: str, root: str | pathlib.Path | None) -> pathlib.Path:
+    """There are no links in buckets; a path without a bucket is taken from `root`."""
+    base = None if root is None else paths.of(root)
+    real = paths.of(path) if base is None or paths.in_bucket(path) else base / path
+    if ".." in real.parts or (base is not None and not real.is_relative_to(base)):
+        raise _outside(path, base or "a bucket", real)
+    return real
+
+
+def _outside(path: str | pathlib.Path, base: object, real: pathlib.Path) -> ImageError:
+    return ImageError(
+        str(path),
+        ImageFault.OUTSIDE_ROOT,
+        f"a file inside {base}",
+        f"{real}, which lies outside",
+        "move the file into the data folder or name another folder",
+    )
 
 
 def open_image(
@@ -111,7 +129,7 @@ def open_image(
     """
     file = path.stream() if isinstance(path, StoredImage) else locate(path, root)
     try:
-        image = Image.open(file, formats=FORMATS)
+        image = Image.open(_readable(file), formats=FORMATS)
     except FileNotFoundError as error:
         raise ImageError(
             str(path), ImageFault.MISSING, "a file", f"none at {file}", "check path and folder"
@@ -146,11 +164,17 @@ def read_size(source: ImageSource) -> tuple[int, int]:
     nothing."""
     file = source.stream() if isinstance(source, StoredImage) else source
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(_readable(file), formats=FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
             return (image.width, image.height) if turned else (image.height, image.width)
     except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise _damaged(source, error) from error
+
+
+def _readable(file: pathlib.Path | BinaryIO) -> pathlib.Path | BinaryIO:
+    """What Pillow can open: of a file in a bucket, its bytes."""
+    in_bucket = isinstance(file, os.PathLike) and paths.in_bucket(file)
+    return io.BytesIO(file.read_bytes()) if in_bucket else file
 
 
 def _too_large(path: str | ImageSource, found: str, max_pixels: int) -> ImageError:

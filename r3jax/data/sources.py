@@ -6,6 +6,7 @@ data/look_again_world/seed-0/1.0.0:sft        a split of a TFDS data set in Arra
 
 from pathlib import Path
 
+from r3jax import paths
 from r3jax.data import vlir
 
 
@@ -27,10 +28,11 @@ def read_rl(name: str) -> list[vlir.RlRow]:
 
 def split_of(name: str) -> tuple[Path, str]:
     """A file and no split, or the directory of a data set and the split named after a colon."""
-    if Path(name).is_dir():
+    if (path := paths.of(name)).is_dir():
         raise ValueError(f"{name} is a directory: name a file, or the split too, as {name}:train")
     directory, colon, split = name.rpartition(":")
-    return (Path(directory), split) if colon and Path(directory).is_dir() else (Path(name), "")
+    is_split = colon and not split.startswith("//") and paths.of(directory).is_dir()
+    return (paths.of(directory), split) if is_split else (path, "")
 
 
 def _array_records():

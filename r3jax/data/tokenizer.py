@@ -15,6 +15,8 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from r3jax import paths
+
 # The added tokens of Qwen2.5 in the order of their ids (151643 onwards in the released models).
 # The second list is added too but not special: decoding keeps them.
 SPECIAL_TOKENS = (
@@ -89,7 +91,7 @@ class Tokenizer:
     @classmethod
     def from_dir(cls, directory: str | pathlib.Path) -> Self:
         """Read `tokenizer.json`, and `tokenizer_config.json` where there is one."""
-        path = pathlib.Path(directory) / "tokenizer.json"
+        path = paths.of(directory) / "tokenizer.json"
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: name a Hugging Face model directory with a tokenizer.json"
@@ -147,7 +149,7 @@ class Tokenizer:
 
     def save(self, directory: str | pathlib.Path) -> None:
         """Write tokenizer.json, vocab.json, merges.txt and tokenizer_config.json."""
-        directory = pathlib.Path(directory)
+        directory = paths.of(directory)
         directory.mkdir(parents=True, exist_ok=True)
         text = self._whole.to_str(pretty=True)
         model = json.loads(text)["model"]

@@ -18,6 +18,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from r3jax import paths
 from r3jax.data import frames, images
 
 # Boxes in VLIR's texts are pixels of an image of 4..2048 tokens. Source: published VLM-R3 code.
@@ -94,7 +95,7 @@ def _read(
     root: str | pathlib.Path,
     strict: bool,
 ) -> tuple[list[_AnyRow], list[str]]:
-    path = pathlib.Path(path)
+    path = paths.of(path)
     rows, problems = [], []
     for where, item in _items(path):
         try:

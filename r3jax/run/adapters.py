@@ -7,6 +7,7 @@ gone, so the next run goes on with the adapters themselves.
 
 from pathlib import Path
 
+from r3jax import paths
 from r3jax.checkpoint import adapter_file, hf
 from r3jax.checkpoint.adapter_file import AdapterFile
 from r3jax.checkpoint.errors import CheckpointError
@@ -22,7 +23,7 @@ def of_run(workdir: str | Path, config: ModelConfig, base: str | Path) -> dict:
 
     Raises: CheckpointError where the run has none, others, or learnt them beside another model.
     """
-    workdir = Path(workdir)
+    workdir = paths.of(workdir)
     if not workdir.is_dir():
         raise CheckpointError(
             f"adapters: {workdir} is not there: name the workdir of the run to go on from, or "
@@ -58,7 +59,7 @@ def check_base(directory: str | Path, fingerprint: str, advice: str) -> None:
     """Raises CheckpointError where a directory holds another model than adapters learnt beside."""
     found = origins.fingerprint_model(directory)  # of nothing, where it is not there
     if found != fingerprint:
-        is_there = Path(directory).is_dir()
+        is_there = paths.of(directory).is_dir()
         raise CheckpointError(
             f"{directory} {'has another content than' if is_there else 'is not there, which is'} "
             f"the model that the adapters of the checkpoint learnt beside: {advice}"

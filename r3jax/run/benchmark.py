@@ -9,10 +9,10 @@ output/
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from r3jax import paths
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.model.layers import Dtype
@@ -64,9 +64,9 @@ def run(
     """
     if batch < 1 or (limit is not None and limit < 1):
         raise ValueError(f"batch and limit must be at least 1, found {batch} and {limit}")
-    output = Path(output)
+    output = paths.of(output)
     start = pretrained.load(model, dtype=dtype)
-    data = Path(data) if data else draw_test_split(output / "data")
+    data = paths.of(data) if data else draw_test_split(output / "data")
     rows, _ = vlir.read_rl(data, data.parent)
     evaluate.check_rows(rows)
     weights, asked = origins.fingerprint_model(model), origins.fingerprint_data(data)
@@ -86,7 +86,7 @@ def run(
         eng = evaluate.make_engine(start, buckets, temperature, batch)
         done += _ask_rest(eng, start.params, questions, seed, done, output / PREDICTIONS)
     found = evaluate.summarise(questions, done)
-    (output / RESULTS).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    paths.write_whole(output / RESULTS, json.dumps(found, indent=2) + "\n")
     return found
 
 
@@ -95,13 +95,11 @@ def _ask_rest(eng, params, questions, seed, done, path: Path) -> list[Prediction
     fresh, tally = [], engine.Tally()
     shown = {"accuracy": "accuracy"}
     with (
-        path.open("a", encoding="utf-8") as file,
+        contextlib.closing(paths.add_to(path)) as file,
         Progress("evaluation", len(questions), shown, len(done)) as progress,
     ):
         for batch in evaluate.ask(eng, params, questions, seed, len(done), tally):
-            file.writelines(json.dumps(dataclasses.asdict(one)) + "\n" for one in batch)
-            file.flush()
-            os.fsync(file.fileno())
+            file.write("".join(json.dumps(dataclasses.asdict(one)) + "\n" for one in batch))
             fresh += batch
             accuracy = evaluate.share_right([*done, *fresh])
             progress.update(len(done) + len(fresh) - 1, {"accuracy": accuracy})
@@ -149,8 +147,7 @@ def read_predictions(path: Path, rows: list[vlir.RlRow]) -> list[Prediction]:
     whole = path.read_bytes()
     end = whole.rfind(b"\n") + 1
     if end < len(whole):
-        with path.open("r+b") as file:
-            file.truncate(end)
+        paths.write_whole(path, whole[:end].decode())
     done = []
     for number, line in enumerate(whole[:end].splitlines()):
         try:

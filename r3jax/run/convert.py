@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from r3jax import paths
 from r3jax.checkpoint import adapter_file, hf, hf_config
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.checkpoint.store import Store
@@ -35,7 +36,7 @@ def import_hf(model: str | Path, output: str | Path, dtype: str = hf.SAME) -> No
     loaded = hf.load_hf(model, dtype)
     with Store(output, keep=None) as store:
         store.save(0, {"params": loaded.params}, meta={"imported_from": str(model)})
-    hf.copy_surroundings(model, Path(output) / SURROUNDINGS)
+    hf.copy_surroundings(model, paths.of(output) / SURROUNDINGS)
 
 
 def export_hf(
@@ -54,8 +55,8 @@ def export_hf(
 
     Raises: CheckpointError if any of these is missing, or if the parameters are of another model.
     """
-    checkpoint = Path(checkpoint)
-    surroundings = Path(carry_from) if carry_from else checkpoint / SURROUNDINGS
+    checkpoint = paths.of(checkpoint)
+    surroundings = paths.of(carry_from) if carry_from else checkpoint / SURROUNDINGS
     if not (surroundings / "config.json").is_file():
         raise CheckpointError(
             f"{surroundings} holds no config.json: expected {checkpoint} to be an import or the "

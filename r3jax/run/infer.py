@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from r3jax import paths
 from r3jax.data import frames
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.records import Box, Episode, Look, LookOutcome, Question, Source, Stop
@@ -75,7 +76,7 @@ def write_page(model: vlm.VLM, question: Question, episode: Episode, path: str |
         resized_size=(frame.resized_height, frame.resized_width),
         title=question.text,
     )
-    Path(path).write_text(page, "utf-8")
+    paths.of(path).write_text(page, "utf-8")
 
 
 def token_texts(tokenizer: Tokenizer, tokens: np.ndarray, source: np.ndarray) -> list[str]:

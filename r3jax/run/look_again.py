@@ -9,13 +9,12 @@ Every stage is done once: a run that was stopped goes on where it was.
 import dataclasses
 import functools
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from r3jax import hosts
+from r3jax import hosts, paths
 from r3jax.buckets import Buckets
 from r3jax.data import looks, vlir
 from r3jax.data.images import ImageSource
@@ -65,7 +64,7 @@ def run(config: LookAgainConfig, workdir: str | Path, profile: int | None = None
 
     `profile` is how many steps of each stage to time (`run/profiler.py`).
     """
-    workdir = Path(workdir)
+    workdir = paths.of(workdir)
     path = workdir / RESULTS
     if path.is_file():
         return path
@@ -88,8 +87,9 @@ def _conclude(
     print(f"asking {', '.join(models)} and the controls {config.counts['test']} questions each")
     results = evaluate_all(config, models, test, workdir / "evaluations")
     showcase.write(config, workdir, results)
-    shutil.copytree(models["rgrpo"], workdir / "export", dirs_exist_ok=True)
-    _write_whole(workdir / RESULTS, results)  # last: where it stands, everything is there
+    paths.copy_tree(paths.of(models["rgrpo"]), workdir / "export")
+    # Last: where it stands, everything is there.
+    paths.write_whole(workdir / RESULTS, _as_json(results))
     print(f"{told(results)}; report: {workdir / 'report' / 'index.html'}")
 
 
@@ -201,15 +201,12 @@ def _once(path: Path, ask: Callable[[], tuple[list, dict]]) -> dict:
     """The summary that a file holds, or else that of `ask`, written to it."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, ask()[1])
+        paths.write_whole(path, _as_json(ask()[1]))
     return json.loads(path.read_text("utf-8"))
 
 
-def _write_whole(path: Path, content: dict) -> None:
-    """A kill in the middle leaves no file of this name."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    partial.replace(path)
+def _as_json(content: dict) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def shuffle_questions(

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from r3jax import patches
+from r3jax import patches, paths
 from r3jax.checkpoint import hf
 from r3jax.checkpoint.hf_config import HFExtras
 from r3jax.data import chat, chat_file, tokenizer
@@ -82,7 +82,7 @@ def write(
     seed: int,
 ) -> Path:
     """Writes a new model directory; `texts` teach the tokenizer, `images` the patch embedding."""
-    directory = Path(directory)
+    directory = paths.of(directory)
     beside = directory.with_name(directory.name + ".tokenizer")
     learnt = tokenizer.train_tokenizer(texts, shape.merges, beside)
     config = model_config(shape, learnt.ids, learnt.vocab_size)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from r3jax import metrics
+from r3jax import metrics, paths
 from r3jax.data import sources
 
 DESCRIBED_BY = ("dataset_info.json", "features.json")  # of a TFDS data set: size, shards, features
@@ -20,8 +20,9 @@ def fingerprints(model: str, data: str, adapters: str = "") -> dict[str, str]:
 def fingerprint_model(directory: str | Path) -> str:
     """SHA-256 over everything in a model directory that changes its answers."""
     names = ("*.safetensors", "config.json", "r3jax.json", "tokenizer.json")
-    found = sorted(path for name in names for path in Path(directory).glob(name))
-    return _digest_all(found)
+    directory = paths.of(directory)
+    inside = directory.iterdir() if directory.is_dir() else ()
+    return _digest_all(sorted(p for p in inside if any(map(p.match, names))))
 
 
 def fingerprint_data(name: str | Path) -> str:
@@ -35,7 +36,7 @@ def fingerprint_data(name: str | Path) -> str:
 
 def fingerprint_run(workdir: str | Path) -> str:
     """SHA-256 of the metrics of a run, which are others wherever its weights are."""
-    path = Path(workdir) / metrics.METRICS
+    path = paths.of(workdir) / metrics.METRICS
     if not path.is_file():
         raise ValueError(f"{path} is not there: copy it along with the run's checkpoints")
     return _digest_all([path])

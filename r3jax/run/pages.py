@@ -43,7 +43,8 @@ def write(
     )
     if scored:
         first = scored[0].group
-        figure.trace_png(first.question, first.episodes[0]).save(path.with_name(PICTURE))
+        with path.with_name(PICTURE).open("wb") as file:
+            figure.trace_png(first.question, first.episodes[0]).save(file, "PNG")
     path.write_text(page, "utf-8")
     return path
 

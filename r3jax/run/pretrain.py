@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from r3jax import hosts
+from r3jax import hosts, paths
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.world import generate, lessons, pretrain
@@ -97,7 +97,7 @@ def run(
     """
     if hosts.several():
         raise ValueError("config.kind: pretrain runs on one host, found several")
-    start = _start(config, Path(workdir) / "start")
+    start = _start(config, paths.of(workdir) / "start")
     model = start.model()
     heads = dense.init_heads(
         jax.random.key(config.seed + 1), model.config.text.hidden_size, lessons.CLASSES
@@ -140,7 +140,7 @@ def run(
                 run.progress.note(_line(step, stats))
             run.record(step, stats, {})
             run.save_if_due(step, state)
-    return pretrained.save(start, state.params[update.MODEL], Path(workdir) / "export")
+    return pretrained.save(start, state.params[update.MODEL], paths.of(workdir) / "export")
 
 
 def _start(config: PretrainConfig, directory: Path) -> pretrained.Pretrained:

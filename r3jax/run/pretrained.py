@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from r3jax import hosts
+from r3jax import hosts, paths
 from r3jax.checkpoint import adapter_file, hf, hf_config
 from r3jax.checkpoint.adapter_file import AdapterFile
 from r3jax.data import chat, chat_file
@@ -57,7 +57,7 @@ def load(
     `form` replaces the directory's own chat format (r3jax.json); where there is neither, the
     default one of Qwen2.5-VL is used.
     """
-    directory = Path(directory)
+    directory = paths.of(directory)
     hosts.goes_on(f"reading {directory}")
     model = hf.load_hf(directory, dtype)
     if form is None and (directory / chat_file.FILE_NAME).is_file():
@@ -82,7 +82,7 @@ def load_to_train(
     """
     if adapted is None:
         return load(directory, on_host=True)
-    config, extras = hf_config.read_config(Path(directory))
+    config, extras = hf_config.read_config(paths.of(directory))
     if extras.dtype == "float32" and dtype != "float32":
         raise ValueError(
             f"{directory} is stored in float32, and {dtype} would round it: compute in float32, go "
@@ -112,7 +112,7 @@ def describe(directory: str | Path) -> ModelConfig:
     One that is not there (yet) is told by its name: it ends in that of a released size, such as
     Qwen2.5-VL-7B-Instruct. Raises: ValueError for another name.
     """
-    directory = Path(directory)
+    directory = paths.of(directory)
     if directory.is_dir():
         return hf_config.read_config(directory)[0]
     for size, config in SIZES.items():
@@ -132,15 +132,15 @@ def carry(pretrained: Pretrained, workdir: str | Path) -> None:
         return
     beside = {chat_file.FILE_NAME: chat_file.to_text(pretrained.form)}
     if (adapted := pretrained.config.text.lora) is not None:
-        where = str(pretrained.directory.absolute())
+        where = str(paths.absolute(pretrained.directory))
         known = AdapterFile(where, pretrained.dtype, adapted)
         beside[adapter_file.FILE_NAME] = adapter_file.to_text(known)
-    hf.copy_surroundings(pretrained.directory, Path(workdir) / SURROUNDINGS, beside)
+    hf.copy_surroundings(pretrained.directory, paths.of(workdir) / SURROUNDINGS, beside)
 
 
 def save(pretrained: Pretrained, params, directory: str | Path) -> Path:
     """Writes `params` as a Hugging Face directory with the files of `pretrained` carried along."""
-    directory = Path(directory)
+    directory = paths.of(directory)
     form = {chat_file.FILE_NAME: chat_file.to_text(pretrained.form)}
     hf.save_hf(directory, pretrained.config, params, carry_from=pretrained.directory, beside=form)
     return directory

@@ -63,7 +63,12 @@ class Profiler:
                 self._times.append(recorder.times(step))
         elif step in self._traced:
             named = jax.profiler.StepTraceAnnotation("step", step_num=step)
-            with _trace(self.folder), named, phases.listening(phases.Recorder()):
+            with (
+                paths.on_disk(self.folder) as folder,
+                _trace(folder),
+                named,
+                phases.listening(phases.Recorder()),
+            ):
                 yield
         else:
             yield

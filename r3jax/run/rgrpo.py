@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r3jax import hosts, metrics, shares
+from r3jax import hosts, metrics, paths, shares
 from r3jax import mesh as mesh_lib
 from r3jax.data import pipelines, sources, traces, vlir
 from r3jax.data.images import ImageSource
@@ -91,7 +91,7 @@ def run(
             if run.save_if_due(step, state):
                 with span(Phase.CHECKPOINT):
                     _report(config, run.workdir, title, step, first, start)
-    return pretrained.save(start, state.params, Path(workdir) / "export")
+    return pretrained.save(start, state.params, paths.of(workdir) / "export")
 
 
 def every_program(

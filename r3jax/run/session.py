@@ -10,7 +10,7 @@ from typing import Protocol
 import grain
 import rich.console
 
-from r3jax import hosts
+from r3jax import hosts, paths
 from r3jax.checkpoint.store import Store
 from r3jax.compiles import CompileCounter
 from r3jax.metrics import MetricsWriter
@@ -75,7 +75,7 @@ class Session:
     ):
         self.compiles = CompileCounter()
         self.goodput = Goodput(self.compiles)
-        self.workdir, self.config = Path(workdir), config
+        self.workdir, self.config = paths.of(workdir), config
         self.iterator, self.made_from = iterator, dict(made_from)
         self.store = Store(self.workdir / CHECKPOINTS, config.checkpoint.keep)
         self.state, self.start = state, 0
@@ -175,6 +175,8 @@ class Session:
         if done % self.config.checkpoint.every and done != self.config.steps and not self._stopping:
             return False
         meta = {"next_step": done, "made_from": self.made_from}
+        if self.metrics is not None:
+            self.metrics.keep()  # what a checkpoint goes on from has its numbers
         with span(Phase.CHECKPOINT):
             self.store.save(done, lasting(state), self.iterator.get_state(), meta)
         return True

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r3jax import mesh as mesh_lib
-from r3jax import shares
+from r3jax import paths, shares
 from r3jax.arrays import Array
 from r3jax.buckets import Buckets
 from r3jax.data import pipelines, sources, vlir
@@ -134,7 +134,7 @@ def run(
             if run.save_if_due(step, state):
                 with span(Phase.CHECKPOINT):
                     pages.write(run.workdir, title, _summary(config, step), {title: run.workdir})
-    return pretrained.save(start, state.params, Path(workdir) / "export")
+    return pretrained.save(start, state.params, paths.of(workdir) / "export")
 
 
 def make_learner(

@@ -11,8 +11,9 @@ from typing import Any
 import ml_collections
 
 from r3jax import config as config_lib
-from r3jax import hosts
+from r3jax import hosts, paths
 from r3jax.run import look_again, pretrain, profiler, rgrpo, sft
+from r3jax.run.workdirs import CHECKPOINTS
 
 KINDS: Mapping[str, tuple[type, Callable[..., Path]]] = {
     "pretrain": (pretrain.PretrainConfig, pretrain.run),
@@ -60,7 +61,7 @@ def train(config: ml_collections.ConfigDict | Mapping, workdir: str | Path, **op
     """
     profiler.check(options.get("profile"))
     kind, record = read(config)
-    workdir = Path(workdir)
+    workdir = paths.of(workdir)
     keep_config(kind, record, workdir)
     return KINDS[kind][1](record, workdir, **options)
 
@@ -89,20 +90,24 @@ def keep_config(kind: str, record: Any, workdir: Path) -> None:
     """
     text = json.dumps({"kind": kind, **dataclasses.asdict(record)}, indent=2)
     path = workdir / FILE_NAME
-    if path.is_file() and any(workdir.glob("**/checkpoints/*")):
+    if path.is_file() and _has_checkpoints(workdir):
         _check_same(_read_kept(path), json.loads(text), workdir)
     hosts.wait("config")
     if hosts.leads():
         workdir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")  # a kill in the middle leaves the old file
-        partial.write_text(text + "\n", "utf-8")
-        partial.replace(path)
+        paths.write_whole(path, text + "\n")
     hosts.wait("config written")
     if not _appears(path, text + "\n", SHARED_S):
         raise ValueError(
             f"{path} is not what the first host has written: give the same command on all, and a "
             "workdir on a file system that they share"
         )
+
+
+def _has_checkpoints(workdir: Path) -> bool:
+    """Whether there are any, of the run itself or of a stage of it."""
+    stages = [CHECKPOINTS, f"*/{CHECKPOINTS}"]
+    return any(True for stage in stages for _ in workdir.glob(f"{stage}/*"))
 
 
 def _appears(path: Path, text: str, patience_s: float) -> bool:

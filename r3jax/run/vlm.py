@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps
 
+from r3jax import paths
 from r3jax.checkpoint import hf
 from r3jax.data import chat, chat_file, images
 from r3jax.data.tokenizer import Tokenizer
@@ -36,7 +37,7 @@ def from_pretrained(directory: str | Path, dtype: str = "float32") -> "VLM":
 
     Raises: CheckpointError (a ValueError) where the directory holds no such model.
     """
-    directory = Path(directory)
+    directory = paths.of(directory)
     loaded = hf.load_hf(directory, dtype)
     return VLM(directory, loaded.config, jax.tree.map(jnp.asarray, loaded.params), dtype)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from PIL import Image
 
+from r3jax import paths
 from r3jax.data import frames, looks, vlir
 from r3jax.data.world import faces, layouts
 from r3jax.data.world.generate import SPLITS, WorldConfig, samples_of_picture
@@ -49,7 +50,7 @@ def write_world(
     unknown = set(counts) - set(FILES)
     if unknown:
         raise ValueError(f"counts may name {tuple(FILES)}, got {sorted(unknown)}")
-    directory = pathlib.Path(directory)
+    directory = paths.of(directory)
     for folder in ("images", "crops"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -136,7 +137,8 @@ def _save_image(directory: pathlib.Path, sample: Sample, seed: int, config: Worl
 
 
 def _save_png(path: pathlib.Path, image: np.ndarray) -> None:
-    Image.fromarray(image).save(path, compress_level=1)
+    with path.open("wb") as file:
+        Image.fromarray(image).save(file, "PNG", compress_level=1)
 
 
 def _describe(
