@@ -4,7 +4,7 @@
 #   launch/tpu_pod.sh create  --name=r3jax --zone=us-west4-a --type=v5litepod-32
 #   launch/tpu_pod.sh install --name=r3jax --zone=us-west4-a
 #   launch/tpu_pod.sh run     --name=r3jax --zone=us-west4-a -- \
-#       --config=configs/rgrpo_tpu.py:v5e-32 --workdir=/mnt/shared/runs/rgrpo
+#       --config=configs/rgrpo_tpu.py:v5e-32 --workdir=gs://mine/runs/rgrpo
 #   launch/tpu_pod.sh follow  --name=r3jax --zone=us-west4-a
 #   launch/tpu_pod.sh stop    --name=r3jax --zone=us-west4-a
 #   launch/tpu_pod.sh delete  --name=r3jax --zone=us-west4-a
@@ -85,7 +85,7 @@ mountpoint -q /mnt/shared || sudo mount -t nfs $mount /mnt/shared"
     on all "set -e; mkdir -p r3jax; tar -xzf $archive -C r3jax; cd r3jax
 curl -LsSf https://astral.sh/uv/install.sh | sh
 ~/.local/bin/uv venv --allow-existing --python 3.11 .venv
-~/.local/bin/uv pip install --python .venv/bin/python -e '.[tpu]'"
+~/.local/bin/uv pip install --python .venv/bin/python -e '.[tpu,gcs]'"
 }
 
 run() {

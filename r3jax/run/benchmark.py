@@ -7,6 +7,7 @@ output/
   data/              the world's held-out questions, where no file of questions was named
 """
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from r3jax import phases
+from r3jax import paths, phases
 from r3jax.compiles import CompileCounter
 from r3jax.view import profile
 

@@ -23,4 +23,4 @@ def test_hosts_and_chips_are_those_of_topology_and_config():
     args, overrides = train.parse(container["command"][2:])
     _, config = runs.read(experiment.override(experiment.load(args.config), overrides))
     assert math.prod(config.mesh.sizes) == chips
-    assert config.model.startswith("/mnt/shared") and args.workdir.startswith("/mnt/shared")
+    assert config.model.startswith("gs://mine/") and args.workdir.startswith("gs://mine/")

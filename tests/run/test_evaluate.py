@@ -7,11 +7,12 @@ import shutil
 import pytest
 
 from launch import evaluate as program
+from r3jax import paths
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.records import Question
 from r3jax.run import benchmark, evaluate
-from tests import tiny
+from tests import fake_gcs, tiny
 from tests.run import models
 
 SIZE = 7  # two batches of three and one
@@ -24,10 +25,11 @@ def data(tmp_path_factory) -> pathlib.Path:
     return folder / "test.json"
 
 
-def call(output, data, *flags) -> int:
+def call(output, data, *flags, model=None) -> int:
     fixed = ["--benchmark=look_again", "--batch=3", "--max_text_tokens=24", "--temperature=1"]
+    model = model or models.untrained()
     return program.main(
-        [f"--model={models.untrained()}", f"--output={output}", f"--data={data}", *fixed, *flags]
+        [f"--model={model}", f"--output={output}", f"--data={data}", *fixed, *flags]
     )
 
 
@@ -63,6 +65,18 @@ def test_an_interrupted_evaluation_goes_on_and_ends_the_same(whole, data, tmp_pa
     assert call(tmp_path, data) == 0
     for name in ("predictions.jsonl", "results.json"):
         assert (tmp_path / name).read_text() == (whole / name).read_text()
+
+
+def test_an_evaluation_in_a_bucket_goes_on_and_ends_as_on_a_disk(whole, data):
+    fake_gcs.serving().objects.clear()
+    bucket = paths.of("gs://bucket")
+    paths.copy_tree(data.parent, bucket / "data")
+    paths.copy_tree(models.untrained(), bucket / "model")
+    asked = bucket / "evaluation", bucket / "data" / data.name
+    for flags in (("--limit=3",), ()):
+        assert call(*asked, *flags, model=bucket / "model") == 0
+    for name in ("predictions.jsonl", "results.json"):
+        assert (asked[0] / name).read_text() == (whole / name).read_text()
 
 
 def test_what_is_answered_is_not_asked_again(whole, data, tmp_path, monkeypatch, capsys):
