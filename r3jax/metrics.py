@@ -4,6 +4,7 @@ Numbers are written so that they read back bit for bit. What a clock measured go
 timings.jsonl beside it, so that the metrics of two equal runs are equal files.
 """
 
+import contextlib
 import importlib
 import json
 import math
@@ -12,7 +13,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Protocol
 
-from r3jax import paths
+from r3jax import added, paths
 
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
@@ -46,7 +47,7 @@ class MetricsWriter:
         self._files = {}
         for name in (METRICS, TIMINGS):
             drop_from(directory / name, resume_step)
-            self._files[name] = paths.add_to(directory / name)
+            self._files[name] = added.add_to(directory / name)
 
     def write(
         self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None
@@ -71,16 +72,15 @@ class MetricsWriter:
                 self._board.add_scalar(key, value, int(step))
 
     def keep(self) -> None:
-        """Returns when nothing that was written can get lost any more."""
+        """Returns when no line that was written can get lost any more."""
         for file in self._files.values():
             file.keep()
 
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            file.close()
-        if self._board is not None:
-            self._board.close()
+        """Close the files, each of them whatever happens to another."""
+        with contextlib.ExitStack() as stack:
+            for file in (*self._files.values(), *([self._board] if self._board else [])):
+                stack.callback(file.close)
 
     def __enter__(self) -> "MetricsWriter":
         return self

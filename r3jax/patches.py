@@ -149,9 +149,7 @@ def place(grids: Sequence[tuple[int, int]], rows: int, windows: int, slots: int)
     return found
 
 
-def token_index(
-    at: Place, grid: tuple[int, int], windows: int, slots: int
-) -> Int[np.ndarray, "tokens"]:
+def token_index(at: Place, grid: tuple[int, int], windows: int, slots: int) -> Int[np.ndarray, "F"]:
     """The tokens of a placed image in raster order, in the tower's flat output [R * W * U / 4]."""
     window, unit = _window_slots(*grid)
     index = (at.row * windows + at.window + window) * (slots // UNIT) + unit
@@ -164,7 +162,7 @@ def arrange(
     rows: int,
     windows: int,
     slots: int,
-) -> tuple[VisionBatch, list[Int[Array, "tokens"]]]:
+) -> tuple[VisionBatch, list[Int[Array, "F"]]]:
     """Places images into rows of windows; several images share a row while their windows fit.
 
     `grids` are tokens (rows, columns) of each image. Returns the batch and, for each image, the

@@ -12,13 +12,11 @@ import os
 import pathlib
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from typing import Protocol
 
 from etils import epath
 
-REWRITE_S = 10.0  # between two times that what is added to is written to a bucket anew
+BUCKETS = "gs://"
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
@@ -27,34 +25,46 @@ def in_bucket(path: str | os.PathLike) -> bool:
     >>> in_bucket("gs://mine/runs"), in_bucket("runs")
     (True, False)
     """
-    return "://" in os.fspath(path)
+    return os.fspath(path).startswith(BUCKETS)
 
 
 def of(path: str | os.PathLike) -> pathlib.Path | epath.Path:
     """The path of that name, on a disk or in a bucket.
 
+    Raises: ValueError for another kind of place, for a name in a bucket that would be taken for a
+    pattern, and where the package that reads buckets is missing.
+
     >>> of("gs://mine/runs") / "one", of("runs") / "one"
     (PosixGPath('gs://mine/runs/one'), PosixPath('runs/one'))
     """
-    if not in_bucket(path):
-        return pathlib.Path(path)
-    _prepare(os.fspath(path))
-    return epath.Path(path)
+    name = os.fspath(path)
+    if in_bucket(name):
+        if found := set(name) & set("*?["):
+            raise ValueError(f"{name}: names in buckets may not have {' '.join(sorted(found))}")
+        if not _has_gcsfs():
+            raise ValueError(f"{name}: buckets need gcsfs: `pip install 'r3jax[gcs]'`")
+        _prepare()
+        return epath.Path(path)
+    if "://" in name:
+        raise ValueError(f"{name}: expected a path on a disk, or in a bucket by {BUCKETS}NAME/...")
+    return pathlib.Path(path)
+
+
+def _has_gcsfs() -> bool:
+    return importlib.util.find_spec("gcsfs") is not None
 
 
 @functools.cache
-def _no_listings_kept() -> None:
-    """Has fsspec ask anew what is there: other hosts write to the same bucket."""
+def _prepare() -> None:
+    """Has etils read buckets in one way on all machines, and ask anew what is there each time:
+    other hosts write to the same bucket."""
+    os.environ.setdefault("EPATH_USE_TF", "false")
+    # Buckets of other kinds, for which every client would ask first: they do without.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     import fsspec  # takes a while: only who has a bucket waits
 
     for protocol in ("gcs", "gs"):
         fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
-
-
-def _prepare(path: str) -> None:
-    _no_listings_kept()
-    if path.startswith("gs://") and not importlib.util.find_spec("gcsfs"):
-        raise ValueError(f"{path}: buckets are read by gcsfs: `pip install 'r3jax[gcs]'`")
 
 
 def absolute(path: str | os.PathLike) -> pathlib.Path | epath.Path:
@@ -65,6 +75,33 @@ def absolute(path: str | os.PathLike) -> pathlib.Path | epath.Path:
 def size(path: pathlib.Path) -> int:
     """How many bytes a file has."""
     return path.stat().length if in_bucket(path) else path.stat().st_size
+
+
+def inside(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """What a directory holds. In a bucket an object may stand for the directory itself, as some
+    programs make one: it is left out."""
+    for path in directory.iterdir():
+        if path.name != directory.name or path.exists() or not in_bucket(path):
+            yield path
+
+
+def checksum(path: pathlib.Path) -> str:
+    """What an object in a bucket says of its bytes, without fetching them."""
+    import fsspec
+
+    files, _ = fsspec.core.url_to_fs(os.fspath(path))
+    return files.info(os.fspath(path))["crc32c"]
+
+
+def head(path: pathlib.Path, count: int) -> bytes:
+    """The first bytes of a file."""
+    if not in_bucket(path):
+        with path.open("rb") as file:
+            return file.read(count)
+    import fsspec
+
+    files, _ = fsspec.core.url_to_fs(os.fspath(path))
+    return files.cat_file(os.fspath(path), 0, count)
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -97,7 +134,7 @@ def copy(source: pathlib.Path, target: pathlib.Path) -> None:
 def copy_tree(source: pathlib.Path, target: pathlib.Path) -> None:
     """Copies a directory, over one that may be there."""
     target.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
+    for path in inside(source):
         (copy_tree if path.is_dir() else copy)(path, target / path.name)
 
 
@@ -119,60 +156,3 @@ def on_disk(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory() as made:
         yield pathlib.Path(made)
         copy_tree(pathlib.Path(made), directory)
-
-
-class Added(Protocol):
-    """A text file that is added to."""
-
-    def write(self, text: str) -> None:
-        """Adds text; others see it soon."""
-
-    def keep(self) -> None:
-        """Returns when all of it stays, whatever happens."""
-
-    def close(self) -> None:
-        """Keeps it, and lets go of the file."""
-
-
-def add_to(path: pathlib.Path) -> Added:
-    """Opens a text file to be added to; it may be there."""
-    return _AddedInBucket(path) if in_bucket(path) else _AddedOnDisk(path)
-
-
-class _AddedOnDisk:
-    def __init__(self, path: pathlib.Path):
-        self._file = path.open("a", encoding="utf-8")
-
-    def write(self, text: str) -> None:
-        self._file.write(text)
-        self._file.flush()
-
-    def keep(self) -> None:
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _AddedInBucket:
-    """The whole is written anew, now and then: as an object may be once a second at most."""
-
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-        if not path.exists():
-            path.write_text("")
-        self._text, self._written = path.read_text(), time.monotonic()
-        self._kept = len(self._text)
-
-    def write(self, text: str) -> None:
-        self._text += text
-        if time.monotonic() - self._written >= REWRITE_S:
-            self.keep()
-
-    def keep(self) -> None:
-        if len(self._text) > self._kept:
-            self._path.write_text(self._text)
-            self._kept, self._written = len(self._text), time.monotonic()
-
-    def close(self) -> None:
-        self.keep()

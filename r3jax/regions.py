@@ -35,7 +35,7 @@ class RegionBatch(NamedTuple):
 
 def pack_regions(
     regions: Sequence[Region], choices: Sequence[ImageBucket], what: str
-) -> tuple[RegionBatch, ImageBucket, list[Int[np.ndarray, "tokens"]]]:
+) -> tuple[RegionBatch, ImageBucket, list[Int[np.ndarray, "F"]]]:
     """Places regions into the smallest bucket, as `batches.pack_images` would place their crops.
 
     Equal regions are stored once. Returns the batch, its bucket and each region's feature indices.
@@ -47,7 +47,7 @@ def pack_regions(
 
 def pack_parts(
     parts: Sequence[Sequence[Region]], choices: Sequence[ImageBucket], what: str
-) -> tuple[RegionBatch, ImageBucket, list[list[Int[np.ndarray, "tokens"]]]]:
+) -> tuple[RegionBatch, ImageBucket, list[list[Int[np.ndarray, "F"]]]]:
     """As `pack_regions`, of several parts, each in rows of its own of the same bucket."""
     distinct = [list(dict.fromkeys(part)) for part in parts]
     grids = [[patches.merged_grid((one.height, one.width)) for one in part] for part in distinct]
@@ -59,7 +59,7 @@ def pack_parts(
 
 def _fill(
     distinct: Sequence[Region], grids: Sequence[tuple[int, int]], bucket: ImageBucket
-) -> tuple[RegionBatch, dict[Region, Int[np.ndarray, "tokens"]]]:
+) -> tuple[RegionBatch, dict[Region, Int[np.ndarray, "F"]]]:
     """Regions in rows of a bucket, and the feature indices of each."""
     places = patches.place(grids, bucket.rows, bucket.windows, bucket.slots)
     batch = empty_regions(bucket)

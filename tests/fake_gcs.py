@@ -17,6 +17,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import google_crc32c
+
 OBJECTS = re.compile(r"/storage/v1/b/([^/]+)/o")
 OBJECT = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)")
 UPLOAD = re.compile(r"/upload/(\d+)")
@@ -48,6 +50,7 @@ class Store:
             "generation": str(generation),
             "metageneration": "1",
             "md5Hash": base64.b64encode(hashlib.md5(data).digest()).decode(),
+            "crc32c": base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode(),
             "updated": "2026-01-01T00:00:00.000Z",
             "timeCreated": "2026-01-01T00:00:00.000Z",
         }
@@ -225,6 +228,5 @@ def serving() -> Store:
         "STORAGE_EMULATOR_HOST": url,
         "TENSORSTORE_GCS_HTTP_URL": url,
         "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
     }
     return store

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from r3jax import metrics, paths
+from r3jax import added, metrics, paths
 from r3jax.checkpoint import directory, hf
 from r3jax.checkpoint.errors import CheckpointError
 from r3jax.data import images, sources
@@ -42,16 +42,23 @@ def test_the_lines_of_steps_are_there_once_whatever_was_killed(place):
 
 
 def test_what_is_added_to_in_a_bucket_is_written_now_and_then(store, monkeypatch):
-    path = paths.of("gs://bucket/added.txt")
-    now = [0.0]
-    monkeypatch.setattr(paths.time, "monotonic", lambda: now[0])
-    file = paths.add_to(path)
+    path, now = paths.of("gs://bucket/added.txt"), [0.0]
+    file = added.add_to(path, now=lambda: now[0])
     file.write("one\n")
     assert path.read_text() == ""
-    now[0] = paths.REWRITE_S
+    now[0] += added.REWRITE_S
     file.write("two\n")
     assert path.read_text() == "one\ntwo\n"
-    file.write("three\n")
+
+    def fail(*args):
+        raise RuntimeError("no network")
+
+    now[0] += added.REWRITE_S
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "write_text", fail)
+        file.write("three\n")  # which is tried again
+        with pytest.raises(RuntimeError, match="no network"):
+            file.keep()
     file.close()
     assert path.read_text() == "one\ntwo\nthree\n"
 
@@ -76,12 +83,52 @@ def test_a_directory_is_replaced_as_a_whole_or_not_at_all(place):
         write("newer")
 
 
-def test_a_directory_that_was_being_moved_in_a_bucket_is_written_again(store):
-    for name in (".run.partial/mark", ".run.partial/two.txt", "run/one.txt"):
-        store.put("bucket", name, b"killed while it moved")
+def test_a_move_in_a_bucket_that_broke_off_is_finished_the_next_time(store, monkeypatch):
+    place, moved = paths.of("gs://bucket/run"), []
+    names = ["a.txt", "mark", "z.txt"]
+
+    def write(text: str) -> None:
+        with directory.replaced(place, mark="mark") as partial:
+            for name in names:
+                (partial / name).write_text(text)
+
+    def move_one(source, target):
+        if moved:
+            raise OSError("the network is down")
+        moved.append(target)
+        move(source, target)
+
+    write("old")
+    move = paths.move_in_bucket
+    with monkeypatch.context() as patch:
+        patch.setattr(paths, "move_in_bucket", move_one)
+        with pytest.raises(CheckpointError, match="is whole, but not in its place: run it again"):
+            write("new")
+    assert not (place / "mark").exists()
+    with pytest.raises(ValueError), directory.replaced(place, mark="mark"):
+        raise ValueError("the next one fails while it writes")
+    assert [(place / name).read_text() for name in names] == ["new"] * 3
+    write("newest")
+    assert store.names("bucket") == [f"run/{name}" for name in names]
+    assert (place / "z.txt").read_text() == "newest"
+
+
+def test_a_folder_made_by_the_console_is_empty(store):
+    store.put("bucket", "run/", b"")
     with directory.replaced(paths.of("gs://bucket/run"), mark="mark") as partial:
         (partial / "mark").write_text("whole")
-    assert store.names("bucket") == ["run/mark"]
+    assert (paths.of("gs://bucket/run") / "mark").read_text() == "whole"
+
+
+@pytest.mark.parametrize("name", ["gcs://bucket/run", "s3://bucket/run", "file:///tmp/run"])
+def test_other_places_are_refused_rather_than_taken_for_folders(name):
+    with pytest.raises(ValueError, match="expected a path on a disk, or in a bucket by gs://"):
+        paths.of(name)
+
+
+def test_names_in_buckets_that_would_be_patterns_are_refused():
+    with pytest.raises(ValueError, match=r"names in buckets may not have \* \["):
+        paths.of("gs://bucket/run[1*]")
 
 
 def test_a_model_in_a_bucket_is_read_as_it_was_written(place):
@@ -109,6 +156,13 @@ def test_rows_in_a_bucket_have_their_images_beside_them(place):
     (found,) = sources.read_rl(str(place / "rl.json"))
     np.testing.assert_array_equal(images.open_image(found.image), tiny.image(0))
     assert images.read_size(found.image) == tiny.image(0).shape[:2]
+    rotated = Image.Exif()
+    rotated[ExifTags.Base.Orientation], rotated[ExifTags.Base.ImageDescription] = 6, "x" * 60_000
+    with (place / "images" / "1.jpg").open("wb") as file:  # a header longer than what is read first
+        Image.fromarray(tiny.image(0)[:60]).save(file, "JPEG", exif=rotated, comment="y" * 60_000)
+    assert images.read_sizes([place / "images" / "1.jpg"]) == {
+        place / "images" / "1.jpg": (tiny.image(0).shape[1], 60)
+    }
 
 
 @pytest.mark.parametrize("path", ["../other/1.png", "gs://bucket/other/1.png", "gs://other/1.png"])
@@ -131,6 +185,6 @@ def test_what_writes_to_disks_alone_leaves_its_files_in_the_bucket(place):
 
 
 def test_a_bucket_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(paths.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(paths, "_has_gcsfs", lambda: False)
     with pytest.raises(ValueError, match=r"pip install 'r3jax\[gcs\]'"):
         paths.of("gs://bucket/run")

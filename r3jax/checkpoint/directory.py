@@ -15,60 +15,98 @@ def replaced(directory: Path, mark: str) -> Iterator[Path]:
 
     `mark` is a file that tells a directory of the same kind: a directory without it that holds
     anything is not replaced. When the block fails the old directory stays as it was. Remains of
-    a run that was killed while it wrote are removed first. In a bucket what takes the place does so
-    file by file, the mark at the end: a directory with it is whole there, too.
+    a run that was killed while it wrote are removed first. In a bucket the new directory takes the
+    place file by file, the mark at the end, so that one with it is whole there, too; what was
+    broken off in between is finished the next time.
 
     Raises: CheckpointError when something else is in the way, or when writing fails (full disk).
     """
     partial = directory.with_name(f".{directory.name}.partial")
-    previous = directory.with_name(f".{directory.name}.previous")
+    kind = _InBucket if paths.in_bucket(directory) else _OnDisk
     try:
-        if previous.exists() and not directory.exists():  # killed between the two renames below
-            previous.rename(directory)
-        _check_replaceable(directory, partial, mark)
+        kind.recover(directory, partial, mark)
+        if directory.exists() and not (directory / mark).exists() and not _is_empty(directory):
+            raise CheckpointError(
+                f"{directory} exists and holds no {mark}, so it is not replaced; "
+                "name a new directory or empty this one"
+            )
         paths.remove_tree(partial)
         partial.mkdir(parents=True)
-        yield partial
-        if paths.in_bucket(directory):
-            _move_by_file(partial, directory, mark)
-        else:
-            _sync(partial)
-            paths.remove_tree(previous)
-            if directory.exists():
-                directory.rename(previous)
-            partial.rename(directory)
-            paths.remove_tree(previous)
+        try:
+            yield partial
+            kind.settle(partial)
+        except BaseException:
+            paths.remove_tree(partial)
+            raise
     except OSError as error:
         raise CheckpointError(
             f"writing {directory} failed: {error}. Nothing was replaced: what was there before is "
             "still whole. Free some space or name another disk, then run it again"
         ) from error
-    finally:
-        paths.remove_tree(partial)
-
-
-def _check_replaceable(directory: Path, partial: Path, mark: str) -> None:
-    if not directory.exists() or (directory / mark).exists():
-        return
-    if paths.in_bucket(directory) and (partial / mark).exists():
-        return  # killed while it moved file by file
-    if not (directory.is_dir() and not any(directory.iterdir())):
+    try:
+        kind.swap(directory, partial, mark)
+    except OSError as error:
         raise CheckpointError(
-            f"{directory} exists and holds no {mark}, so it is not replaced; "
-            "name a new directory or empty this one"
-        )
+            f"moving {partial} to {directory} failed: {error}. It is whole, but not in its place: "
+            "run it again"
+        ) from error
 
 
-def _move_by_file(source: Path, target: Path, mark: str) -> None:
-    """Moves files in a bucket: as long as the mark is not there, the target is not whole."""
-    (target / mark).unlink(missing_ok=True)
-    paths.remove_tree(target)
-    for path in sorted(source.iterdir(), key=lambda path: path.name == mark):
-        paths.move_in_bucket(path, target / path.name)
+class _OnDisk:
+    """Directories are renamed, in one go each."""
+
+    @staticmethod
+    def recover(directory: Path, partial: Path, mark: str) -> None:
+        previous = _OnDisk._previous(directory)
+        if previous.exists() and not directory.exists():  # killed between the renames of `swap`
+            previous.rename(directory)
+
+    @staticmethod
+    def settle(partial: Path) -> None:
+        """Has the disk hold every file before the rename makes them count."""
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    @staticmethod
+    def swap(directory: Path, partial: Path, mark: str) -> None:
+        previous = _OnDisk._previous(directory)
+        paths.remove_tree(previous)
+        if directory.exists():
+            directory.rename(previous)
+        partial.rename(directory)
+        paths.remove_tree(previous)
+
+    @staticmethod
+    def _previous(directory: Path) -> Path:
+        return directory.with_name(f".{directory.name}.previous")
 
 
-def _sync(directory: Path) -> None:
-    """Has the disk hold every file before the rename makes them count."""
-    for path in directory.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+class _InBucket:
+    """Files are moved one by one: as long as the mark is not there, the directory is not whole."""
+
+    @staticmethod
+    def recover(directory: Path, partial: Path, mark: str) -> None:
+        # A directory without the mark is never written over, so that one beside which there is a
+        # mark was being written over when that broke off.
+        if (partial / mark).exists() and directory.exists() and not (directory / mark).exists():
+            _InBucket._move(directory, partial, mark)
+
+    @staticmethod
+    def settle(partial: Path) -> None:
+        pass
+
+    @staticmethod
+    def swap(directory: Path, partial: Path, mark: str) -> None:
+        (directory / mark).unlink(missing_ok=True)
+        paths.remove_tree(directory)
+        _InBucket._move(directory, partial, mark)
+
+    @staticmethod
+    def _move(directory: Path, partial: Path, mark: str) -> None:
+        for path in sorted(paths.inside(partial), key=lambda path: path.name == mark):
+            paths.move_in_bucket(path, directory / path.name)
+
+
+def _is_empty(directory: Path) -> bool:
+    return directory.is_dir() and not any(paths.inside(directory))

@@ -82,7 +82,7 @@ def read_tensors(stored: Mapping[str, Stored]) -> Iterator[tuple[str, np.ndarray
     """Yields (key, read-only array) file by file; copy one before asking for the next.
 
     One file is mapped at a time, so the memory in use is one file at most; of a file in a bucket,
-    one tensor.
+    a few tensors.
     """
     by_file: dict[Path, list[str]] = {}
     for key, tensor in stored.items():

@@ -7,6 +7,8 @@ import os
 import pathlib
 import struct
 import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,6 +18,8 @@ from r3jax import paths
 from r3jax.data import frames
 from r3jax.records import Region
 
+HEADER_BYTES = 2**16  # of a file in a bucket, where its size most likely stands
+READERS = 32  # threads that read headers: most of the time they wait
 MAX_PIXELS = 2**26  # 67 megapixels, 192 MiB as RGB: above any camera or scan in the training sets
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 BICUBIC = Image.Resampling.BICUBIC
@@ -162,13 +166,37 @@ def open_image(
 def read_size(source: ImageSource) -> tuple[int, int]:
     """Height and width of the image as it is opened, from its header; ImageError where that says
     nothing."""
-    file = source.stream() if isinstance(source, StoredImage) else source
     try:
-        with Image.open(_readable(file), formats=FORMATS) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-            return (image.width, image.height) if turned else (image.height, image.width)
+        if isinstance(source, StoredImage):
+            return _size(source.stream())
+        if not paths.in_bucket(source):
+            return _size(source)
+        try:
+            return _size(io.BytesIO(paths.head(source, HEADER_BYTES)))
+        except _DECODE_ERRORS:  # a long header
+            return _size(io.BytesIO(source.read_bytes()))
     except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise _damaged(source, error) from error
+
+
+def read_sizes(sources: Iterable[ImageSource]) -> dict[ImageSource, tuple[int, int]]:
+    """The sizes of images, of those whose headers say one; many are read at a time."""
+
+    def size(source: ImageSource) -> tuple[int, int] | None:
+        try:
+            return read_size(source)
+        except ImageError:
+            return None  # whoever opens it says what is wrong with it, and in which row
+
+    distinct = list(dict.fromkeys(sources))
+    with ThreadPoolExecutor(READERS) as pool:
+        return {one: found for one, found in zip(distinct, pool.map(size, distinct)) if found}
+
+
+def _size(file: pathlib.Path | BinaryIO) -> tuple[int, int]:
+    with Image.open(file, formats=FORMATS) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _readable(file: pathlib.Path | BinaryIO) -> pathlib.Path | BinaryIO:

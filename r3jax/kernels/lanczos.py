@@ -50,7 +50,7 @@ class Axis(NamedTuple):
         whole, rest = jnp.divmod(doubled, 2 * self.size)
         return self.low + whole, rest / (2 * self.size)
 
-    def weights(self, pixels: Int[Array, "pixels"]) -> Float[Array, "pixels side"]:
+    def weights(self, pixels: Int[Array, "P"]) -> Float[Array, "P side"]:
         """What pixels of the image add to those of the window, before they are made to sum to 1."""
         whole, rest = self.centres()
         offset = (pixels[:, None] - whole[None]).astype(jnp.float32) + 0.5 - rest[None]

@@ -64,7 +64,7 @@ def cut_windows(
     return levels.reshape(*regions.image.shape, SIDE, 3, SIDE)
 
 
-def _describe(window: RegionBatch) -> tuple[Int[Array, "integers"], Float[Array, "reals lanes"]]:
+def _describe(window: RegionBatch) -> tuple[Int[Array, "N"], Float[Array, "reals lanes"]]:
     """What the kernel is told of a window; one without a region has no chunks."""
     integers, reals = [window.image], []
     for axis, tile in zip(lanczos.axes(window.box, window.grid, window.number), TILE):

@@ -23,7 +23,7 @@ from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.phases import Phase, span
 from r3jax.records import Group, Question
-from r3jax.rollout import crops, limits, programs, seats, serve
+from r3jax.rollout import crops, fitting, programs, seats, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.sampling import SamplingConfig
 from r3jax.rollout.state import DecodeState
@@ -129,7 +129,7 @@ def make_engine(
     Raises ValueError where a crop or a message that can come would fit no bucket, and where
     features are kept that do not lie on the host that needs them.
     """
-    limits.check_buckets(tokenizer, form, buckets)
+    fitting.check_buckets(tokenizer, form, buckets)
     if keep_features and not shares.holds_its_parts(mesh, share):
         raise ValueError(
             "rollout.tensor: updates split heads over more devices than a host has, rollouts over "

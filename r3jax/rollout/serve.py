@@ -187,6 +187,7 @@ def insert_looks(
     }
     inserted = nothing(engine, bucket, len(parts))
     for number, part in enumerate(ours):
+        assert len(part) <= lines(engine, bucket), "a line of another part would be written"
         for line, at in enumerate(part, number * lines(engine, bucket)):
             inserted.row[line] = run.part_of(at[0])[1] * engine.config.episodes + at[1]
             _write(inserted, line, answers[at])

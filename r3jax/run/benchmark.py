@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from r3jax import paths
+from r3jax import added, paths
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.model.layers import Dtype
@@ -96,11 +96,12 @@ def _ask_rest(eng, params, questions, seed, done, path: Path) -> list[Prediction
     fresh, tally = [], engine.Tally()
     shown = {"accuracy": "accuracy"}
     with (
-        contextlib.closing(paths.add_to(path)) as file,
+        contextlib.closing(added.add_to(path)) as file,
         Progress("evaluation", len(questions), shown, len(done)) as progress,
     ):
         for batch in evaluate.ask(eng, params, questions, seed, len(done), tally):
             file.write("".join(json.dumps(dataclasses.asdict(one)) + "\n" for one in batch))
+            file.keep()
             fresh += batch
             accuracy = evaluate.share_right([*done, *fresh])
             progress.update(len(done) + len(fresh) - 1, {"accuracy": accuracy})

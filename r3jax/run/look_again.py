@@ -16,6 +16,7 @@ import numpy as np
 
 from r3jax import hosts, paths
 from r3jax.buckets import Buckets
+from r3jax.checkpoint import directory as directories
 from r3jax.data import looks, vlir
 from r3jax.data.images import ImageSource
 from r3jax.data.world import files, generate, noise
@@ -87,7 +88,8 @@ def _conclude(
     print(f"asking {', '.join(models)} and the controls {config.counts['test']} questions each")
     results = evaluate_all(config, models, test, workdir / "evaluations")
     showcase.write(config, workdir, results)
-    paths.copy_tree(paths.of(models["rgrpo"]), workdir / "export")
+    with directories.replaced(workdir / "export", mark="config.json") as export:
+        paths.copy_tree(paths.of(models["rgrpo"]), export)
     # Last: where it stands, everything is there.
     paths.write_whole(workdir / RESULTS, _as_json(results))
     print(f"{told(results)}; report: {workdir / 'report' / 'index.html'}")

@@ -8,7 +8,7 @@ Departures from the published VLM-R3 code: the table in README.md.
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import grain
@@ -18,8 +18,7 @@ from jax.sharding import Mesh
 
 from r3jax import hosts, metrics, paths, shares
 from r3jax import mesh as mesh_lib
-from r3jax.data import pipelines, sources, traces, vlir
-from r3jax.data.images import ImageSource
+from r3jax.data import images, pipelines, sources, traces, vlir
 from r3jax.phases import Phase, span
 from r3jax.reward import scoring, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
@@ -56,7 +55,9 @@ def run(
     share = shares.of_host(mesh, rolling)
     start, learning, state = _begin(config, workdir, mesh, share)
     rows = sources.read_rl(config.data)
-    eng = _make_engine(config, start, learning, rolling, [row.image for row in rows])
+    hosts.goes_on("reading the sizes of images")
+    sizes = images.read_sizes(row.image for row in rows).values()
+    eng = _make_engine(config, start, learning, rolling, sizes)
     lending = weights.weights_of(eng.programs, eng.model.config, eng.model.dtype)
     iterator = _questions(config, start, rows, share)
     score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
@@ -126,11 +127,11 @@ def _make_engine(
     start,
     learning: PolicyUpdate,
     mesh: Mesh | None,
-    shown: Sequence[ImageSource],
+    sizes: Collection[tuple[int, int]],
 ) -> engine.Engine:
-    """What rolls out questions about these images, all of which fit, on a mesh."""
-    _check(config, start, learning.learner, 1 if mesh is None else mesh_lib.shards(mesh), shown)
-    shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), shown)
+    """What rolls out questions about images of these sizes, all of which fit, on a mesh."""
+    _check(config, start, learning.learner, 1 if mesh is None else mesh_lib.shards(mesh), sizes)
+    shapes = warm.with_originals(config.buckets, crops.way_for(jax.default_backend()), sizes)
     frozen = is_frozen(config.optimizer, "vision")
     given = start.tokenizer, start.form, shapes, config.rollout
     dealt = {"mesh": mesh, "share": learning.learner.share}
@@ -138,17 +139,21 @@ def _make_engine(
 
 
 def _check(
-    config: RgrpoRunConfig, start, learner: Learner, parts: int, shown: Sequence[ImageSource]
+    config: RgrpoRunConfig,
+    start,
+    learner: Learner,
+    parts: int,
+    sizes: Collection[tuple[int, int]],
 ) -> None:
     """Raises ValueError where a batch may come that nothing has room for; groups of rollouts are
     dealt to so many `parts`."""
     rows = learner.rows
     warm.check_rows(config.together, rows, "micro_batch" if config.micro_batch else "questions")
     arriving = max(1, config.rollout.arriving // parts)
-    warm.check_images(config.buckets, start.form, arriving, shown)
+    warm.check_images(config.buckets, start.form, arriving, sizes)
     if not is_frozen(config.optimizer, "vision"):  # updates encode what they show, row by row
         groups = config.together // rows
-        warm.check_images(config.buckets, start.form, groups, shown)
+        warm.check_images(config.buckets, start.form, groups, sizes)
         warm.check_crops(config.buckets, start.form, groups * config.rollout.episodes)
 
 

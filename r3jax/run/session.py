@@ -1,5 +1,6 @@
 """What every training loop does around its steps: resume, record, save, watch."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -109,10 +110,11 @@ class Session:
     def __exit__(self, *exception) -> None:
         self.compiles.__exit__(*exception)
         self.progress.__exit__(*exception)
-        if self.metrics is not None:
-            self.metrics.close()
-        self.store.close()
-        self._stop.__exit__(*exception)
+        with contextlib.ExitStack() as stack:  # each is closed, whatever happens to another
+            stack.callback(self._stop.__exit__, *exception)
+            stack.callback(self.store.close)
+            if self.metrics is not None:
+                stack.callback(self.metrics.close)
 
     @property
     def is_done(self) -> bool:

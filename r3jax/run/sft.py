@@ -25,7 +25,7 @@ from r3jax.model.config import LoraConfig
 from r3jax.model.layers import Dtype, Remat
 from r3jax.model.qwen import Qwen25VL
 from r3jax.phases import Phase, span
-from r3jax.rollout import limits, programs
+from r3jax.rollout import fitting, programs
 from r3jax.run import origins, pages, pretrained, warm
 from r3jax.run.learner import Learner
 from r3jax.run.session import CheckpointConfig, Session
@@ -180,7 +180,7 @@ def _shapes(
 ) -> list[Buckets]:
     """The buckets that batches of `rows` may need, of one length and one size of crops each."""
     together = config.together // streams  # on one device
-    windows, slots = limits.largest_crop(start.form.look_rules)
+    windows, slots = fitting.largest_crop(start.form.look_rules)
     sizes, needed = sorted(config.buckets.suffix_tokens), set()
     for place, numbers in enumerate(plan.buckets):
         crops = sorted((rows[i].num_crops for i in numbers), reverse=True)[:together]

@@ -6,6 +6,7 @@ vlm.look_again("street.jpg", "What is the number on the red door?").answer
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -155,7 +156,7 @@ class VLM:
 
 def as_question(image: AnyImage, text: str) -> Question:
     """A question of one image, opened and turned to RGB."""
-    if isinstance(image, str | Path):
+    if isinstance(image, str | os.PathLike):
         return Question(Path(image).name, text, (images.open_image(image),))
     if isinstance(image, Image.Image):
         turned = images.to_rgb(ImageOps.exif_transpose(image))

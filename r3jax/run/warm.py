@@ -7,7 +7,7 @@ costs no step of it anything.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -18,12 +18,11 @@ from r3jax import batches, compiles, hosts, patches, regions
 from r3jax import mesh as mesh_lib
 from r3jax.buckets import Buckets, ImageBucket
 from r3jax.data import chat, frames
-from r3jax.data.images import ImageSource, read_size
 from r3jax.kernels import region
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.model.stream import lay_out
 from r3jax.patches import VisionBatch
-from r3jax.rollout import crops, limits, serve
+from r3jax.rollout import crops, fitting, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.engine import RolloutConfig
 from r3jax.rollout.programs import Programs
@@ -58,26 +57,27 @@ def check_rows(groups: int, rows: int, name: str) -> None:
 
 
 def check_images(
-    shapes: Buckets, form: chat.ChatFormat, questions: int, shown: Iterable[ImageSource]
+    shapes: Buckets, form: chat.ChatFormat, questions: int, sizes: Iterable[tuple[int, int]]
 ) -> None:
     """Raises ValueError where the images of so many questions, encoded together, fit no bucket.
 
-    The worst batch shows the largest images of `shown` (equal ones are stored once).
+    The worst batch shows the largest: `sizes` are height and width of each (equal images are
+    stored once).
     """
-    largest = sorted(_windows(set(shown), form.image_bounds), reverse=True)[:questions]
+    largest = sorted(_windows(sizes, form.image_bounds), reverse=True)[:questions]
     windows, slots = [w for w, _ in largest], max((s for _, s in largest), default=0)
     _check_fit("images", shapes.images, windows, slots, "the pixel bounds in r3jax.json")
 
 
-def with_originals(shapes: Buckets, way: crops.Way, shown: Iterable[ImageSource]) -> Buckets:
-    """The buckets of a run about these images, with room for the largest where a device cuts looks.
+def with_originals(shapes: Buckets, way: crops.Way, sizes: Collection[tuple[int, int]]) -> Buckets:
+    """The buckets of a run about images of these `sizes`, height and width, with room for the
+    largest where a device cuts looks.
 
     Raises: ValueError where they have less room.
     """
     if way is crops.Way.HOST:
         return shapes
-    sizes = [read_size(image) for image in set(shown)]
-    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    height, width = (max((size[axis] for size in sizes), default=1) for axis in (0, 1))
     given = shapes.originals or (height, width)
     if height > given[0] or width > given[1]:
         raise ValueError(
@@ -93,7 +93,7 @@ def check_crops(shapes: Buckets, form: chat.ChatFormat, episodes: int) -> None:
 
     In the worst batch every look that the rules allow is the largest.
     """
-    windows, slots = limits.largest_crop(form.look_rules)
+    windows, slots = fitting.largest_crop(form.look_rules)
     looks = episodes * form.look_rules.max_looks
     _check_fit("crops", shapes.crops, [windows] * looks, slots, "max_looks in r3jax.json")
 
@@ -111,11 +111,13 @@ def _check_fit(
         )
 
 
-def _windows(shown: Iterable[ImageSource], bounds: frames.PixelBounds) -> Iterator[tuple[int, int]]:
-    """Windows and slots of images as they are shown; only their headers are read."""
-    for image in shown:
+def _windows(
+    sizes: Iterable[tuple[int, int]], bounds: frames.PixelBounds
+) -> Iterator[tuple[int, int]]:
+    """Windows and slots of images as they are shown."""
+    for height, width in sizes:
         try:
-            frame = frames.Frame.fit(*read_size(image), bounds)
+            frame = frames.Frame.fit(height, width, bounds)
         except ValueError:
             continue  # the loader says what is wrong with it, and in which row
         tokens = frame.resized_height // patches.FACTOR, frame.resized_width // patches.FACTOR

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from r3jax import batches, buckets, patches
 from r3jax.data import chat, frames, looks
 from r3jax.records import LookOutcome, Source, Stop
-from r3jax.rollout import crops, engine, limits, state
+from r3jax.rollout import crops, engine, fitting, state
 from tests import tiny
 from tests.rollout import rolled
 
@@ -182,7 +182,7 @@ def test_look_tokens_too_small_for_a_message_or_a_crop_are_named():
         r"what follows a box \(crop\) can have 66 tokens: raise it, or lower the crop's max_pixels"
     )
     with pytest.raises(ValueError, match=words):
-        limits.check_buckets(tiny.tk(), form, tiny.BUCKETS)
+        fitting.check_buckets(tiny.tk(), form, tiny.BUCKETS)
 
 
 def test_buckets_that_the_largest_or_the_thinnest_crop_would_not_fit_are_refused_at_the_start():
@@ -192,7 +192,7 @@ def test_buckets_that_the_largest_or_the_thinnest_crop_would_not_fit_are_refused
     thin = dataclasses.replace(tiny.FORM.look_rules, max_aspect=3.0)
     form = dataclasses.replace(tiny.FORM, look_rules=thin)
     with pytest.raises(ValueError, match=r"24 rows .* with at least 2 windows of 36 slots"):
-        limits.check_buckets(tiny.tk(), form, tiny.BUCKETS)
+        fitting.check_buckets(tiny.tk(), form, tiny.BUCKETS)
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000), st.integers(4, 40), st.floats(1, 5))
@@ -204,7 +204,7 @@ def test_no_crop_takes_more_than_the_largest_by_the_rules(height, width, tokens,
         return
     plan = frames.plan_crop(frame, frame.to_original((0, 0, width, height)), rules.crop)
     windows, slots = patches.window_shape(plan.height // 28, plan.width // 28)
-    most_windows, most_slots = limits.largest_crop(rules)
+    most_windows, most_slots = fitting.largest_crop(rules)
     assert windows <= most_windows and slots <= most_slots
 
 

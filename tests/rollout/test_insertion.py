@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3jax.model import caches
-from r3jax.rollout import insertion, state
+from r3jax.records import Source
+from r3jax.rollout import insertion, state, stops
 from tests import tiny
 
 GROUPS, EPISODES, SLOTS, PROMPT, TOKENS, LINES = 3, 2, 24, 6, 5, 4
@@ -27,10 +28,24 @@ def filled() -> state.DecodeState:
     return made._replace(length=jnp.array([[3, 9], [1, 12], [7, 5]], jnp.int32))
 
 
-def of_row(array, row: int):
-    """What an array [B, ..., G, ...] of a state's cache or [B, G, ...] has of a row."""
-    group, episode = divmod(row, EPISODES)
-    return array[group, :, episode] if array.ndim == 5 else array[group, episode]
+def expected(before: state.DecodeState, lines: insertion.Insertion, rows: int, new):
+    """What `put` is to make of a state: the first `rows` lines, written one number at a time."""
+    after = jax.tree.map(np.array, before._replace(keys=0))
+    for line in range(rows):
+        at = divmod(int(lines.row[line]), EPISODES)
+        length, count = int(before.length[at]), int(lines.count[line])
+        for kept, values in zip(*map(jax.tree.leaves, (after.cache, new)), strict=True):
+            fed = slice(length - 1, length - 1 + TOKENS)
+            kept[at[0], :, at[1], fed] = values[line, :, 0]
+        for slot in range(count):
+            where = (*at, length + slot)
+            after.tokens[where] = lines.tokens[line, slot]
+            after.source[where] = lines.source[line, slot]
+            after.positions[(slice(None), *where)] = lines.positions[line, :, slot]
+        after.length[at] += count
+        after.next_position[at], after.status[at] = lines.next_position[line], lines.status[line]
+        after.automaton[at] = stops.START
+    return after._replace(waited=np.zeros((), np.int32))
 
 
 take, put = jax.jit(insertion.take), jax.jit(insertion.put)
@@ -48,37 +63,30 @@ def test_what_is_put_into_rows_is_there_and_nothing_else_changes(rows, counts):
     lines.count[: len(rows)] = counts[: len(rows)]
     for array in (lines.tokens, lines.positions, lines.next_position):
         array[:] = rng.integers(1000, 2000, array.shape)
-    lines.source[:], lines.status[:] = state.Source.IMAGE, state.Status.DECODING
+    lines.source[:], lines.status[:] = Source.IMAGE, state.Status.DECODING
     taken = take(before, lines.row)
     new = jax.tree.map(
         lambda kept: rng.random((*kept.shape[:3], TOKENS, kept.shape[-1]), np.float32), taken.cache
     )
-    after = put(before, lines, new)
+    after = put(before, lines, new)._replace(keys=0)
+    jax.tree.map(np.testing.assert_array_equal, after, expected(before, lines, len(rows), new))
 
+
+def test_rows_are_taken_out_with_what_they_see_and_what_they_are_fed_next():
+    before, rows = filled(), [5, 0, ROWS, 2]
+    taken = take(before, np.array(rows, np.int32))
     for line, row in enumerate(rows):
-        length, count = int(of_row(before.length, row)), int(lines.count[line])
-        fed = slice(length - 1, length - 1 + TOKENS)
-        for kept, was in zip(*map(jax.tree.leaves, (taken.cache, before.cache))):
-            np.testing.assert_array_equal(kept[line, :, 0], of_row(was, row))
-        for kept, values in zip(*map(jax.tree.leaves, (after.cache, new))):
-            np.testing.assert_array_equal(of_row(kept, row)[:, fed], values[line, :, 0])
-        assert taken.slot[line] == length - 1 and of_row(after.length, row) == length + count
-        assert taken.token[line] == of_row(before.tokens, row)[length - 1]
-        there = slice(length, length + count)
-        np.testing.assert_array_equal(of_row(after.tokens, row)[there], lines.tokens[line, :count])
+        if row == ROWS:
+            continue  # none: whatever is there
+        at = divmod(row, EPISODES)
+        last = int(before.length[at]) - 1
+        assert taken.slot[line] == last and taken.token[line] == before.tokens[at][last]
         for axis in range(3):
-            position = of_row(after.positions[axis], row)
-            np.testing.assert_array_equal(position[there], lines.positions[line, axis, :count])
-            assert taken.position[axis, line] == of_row(before.positions[axis], row)[length - 1]
-        assert of_row(after.status, row) == state.Status.DECODING
-        for prompts, kept in zip(*map(jax.tree.leaves, (taken.prefix, before.prefix))):
-            np.testing.assert_array_equal(prompts[line], kept[row // EPISODES])
-    for row in {*range(ROWS)} - {*rows}:
-        for name in ("cache", "tokens", "source", "length", "next_position", "automaton", "status"):
-            pairs = zip(*(jax.tree.leaves(getattr(one, name)) for one in (after, before)))
-            for now, was in pairs:
-                np.testing.assert_array_equal(of_row(now, row), of_row(was, row))
-    np.testing.assert_array_equal(after.logp, before.logp)
+            assert taken.position[axis, line] == before.positions[axis][at][last]
+        for kept, whole in zip(*map(jax.tree.leaves, (taken.cache, before.cache)), strict=True):
+            np.testing.assert_array_equal(kept[line, :, 0], whole[at[0], :, at[1]])
+        for kept, whole in zip(*map(jax.tree.leaves, (taken.prefix, before.prefix)), strict=True):
+            np.testing.assert_array_equal(kept[line], whole[at[0]])
 
 
 def test_a_cache_is_written_where_it_lies():

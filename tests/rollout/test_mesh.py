@@ -19,9 +19,9 @@ TWO_PARTS = mesh_lib.MeshConfig(data=2, tensor=2)
 
 
 def make_engine(size: int = 4, exchange: int | None = 2, mesh=None) -> engine.Engine:
-    """Two groups a part at a time, one of each part coming in with one of the other; two looks of a
-    part are served at once, cut where the images are."""
-    few = (buckets.ImageBucket(2, 1, 36),)
+    """Two groups a part at a time, one of each part coming in with one of the other; one or two
+    looks of a part are served at once, cut where the images are."""
+    few = (buckets.ImageBucket(1, 1, 36), buckets.ImageBucket(2, 1, 36))
     shapes = dataclasses.replace(tiny.BUCKETS, crops=few, originals=(336, 336))
     how = engine.RolloutConfig(size, 3, sampling.SamplingConfig(), exchange, patience=1)
     made = engine.make_engine(tiny.model(), tiny.tk(), tiny.FORM, shapes, how, True, mesh)

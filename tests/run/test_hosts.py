@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from r3jax import metrics
+from r3jax import metrics, paths
 from r3jax.checkpoint import hf
+from tests import fake_gcs
 from tests.run import loops, models
 
 HOSTS, DEVICES = 4, 8
@@ -107,14 +108,15 @@ def test_four_hosts_train_as_one_does_and_fewer_go_on_where_one_is_killed(folder
 
 
 @pytest.mark.slow
-def test_a_stop_signal_to_one_host_saves_and_ends_all(folder, tmp_path):
+def test_a_stop_signal_to_one_host_saves_in_a_bucket_and_ends_all(folder):
+    store, workdir = fake_gcs.serving(), paths.of("gs://bucket/run")
     config = write_config(folder, steps=200)
-    workdir = tmp_path / "run"
     started = start(config, workdir, count=2)
     while loops.steps_written(workdir) < 2:
         assert all(one.poll() is None for one in started)
-        time.sleep(0.01)
+        time.sleep(0.1)
     os.kill(started[1].pid, signal.SIGTERM)
     printed = finish(started)
     done = loops.steps_written(workdir)
     assert f"train: stopped by a signal after step {done} of 200" in printed[0]
+    assert f"run/checkpoints/{done}/commit_success.txt" in store.names("bucket")

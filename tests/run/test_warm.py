@@ -7,6 +7,7 @@ from PIL import ExifTags, Image
 
 from r3jax import buckets
 from r3jax.compiles import CompileCounter
+from r3jax.data import images
 from r3jax.rollout import crops, engine
 from r3jax.run import warm
 from tests import tiny
@@ -34,9 +35,10 @@ def test_images_that_are_encoded_together_need_a_bucket_for_as_many(tmp_path):
     for path in shown:
         Image.fromarray(tiny.image(0)).save(path)
     two = dataclasses.replace(tiny.BUCKETS, images=(buckets.ImageBucket(2, 1, 64),))
-    warm.check_images(two, tiny.FORM, 2, shown)
+    sizes = images.read_sizes(shown).values()
+    warm.check_images(two, tiny.FORM, 2, sizes)
     with pytest.raises(ValueError, match=r"buckets\.images: a batch can have 3 images"):
-        warm.check_images(two, tiny.FORM, 3, shown)
+        warm.check_images(two, tiny.FORM, 3, sizes)
 
 
 def test_originals_have_room_for_the_largest_image_as_it_is_turned(tmp_path):
@@ -45,10 +47,12 @@ def test_originals_have_room_for_the_largest_image_as_it_is_turned(tmp_path):
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     Image.fromarray(tiny.image(0)[:50, :200]).save(shown[1], exif=turned)
-    assert warm.with_originals(tiny.BUCKETS, crops.Way.HOST, shown) == tiny.BUCKETS
-    found = warm.with_originals(tiny.BUCKETS, crops.Way.XLA, shown)
+    (tmp_path / "no_image.png").write_text("no image")
+    sizes = list(images.read_sizes([*shown, tmp_path / "no_image.png"]).values())
+    assert warm.with_originals(tiny.BUCKETS, crops.Way.HOST, sizes) == tiny.BUCKETS
+    found = warm.with_originals(tiny.BUCKETS, crops.Way.XLA, sizes)
     assert found.originals == (200, 60)
-    assert warm.with_originals(found, crops.Way.XLA, shown[:1]) == found
+    assert warm.with_originals(found, crops.Way.XLA, sizes[:1]) == found
     small = dataclasses.replace(tiny.BUCKETS, originals=(150, 60))
     with pytest.raises(ValueError, match=r"up to 200 x 60 pixels .* found room for 150 x 60"):
-        warm.with_originals(small, crops.Way.XLA, shown)
+        warm.with_originals(small, crops.Way.XLA, sizes)
