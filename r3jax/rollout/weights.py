@@ -101,6 +101,14 @@ class Lent:
         return Policy(rest, _by_layer(found))
 
 
+def sent(params: dict, dtype: DTypeLike) -> Policy:
+    """Weights of the host as rollouts on one device read them, where nothing trains: layer by
+    layer, so that no stack of them ever lies there."""
+    rest, stacks = _apart(params)
+    found = {path: [jnp.asarray(layer, dtype) for layer in leaf] for path, leaf in stacks.items()}
+    return Policy(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), rest), _by_layer(found))
+
+
 Weights = Copied | Lent
 """Gives weights to rollouts and takes them back before the update."""
 

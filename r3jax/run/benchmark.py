@@ -66,7 +66,7 @@ def run(
     if batch < 1 or (limit is not None and limit < 1):
         raise ValueError(f"batch and limit must be at least 1, found {batch} and {limit}")
     output = paths.of(output)
-    start = pretrained.load(model, dtype=dtype)
+    start = pretrained.load(model, on_host=True, dtype=dtype)
     data = paths.of(data) if data else draw_test_split(output / "data")
     rows, _ = vlir.read_rl(data, data.parent)
     evaluate.check_rows(rows)

@@ -3,7 +3,8 @@
     eng = evaluate.make_engine(start, buckets, temperature=0.0)
     predictions, summary = evaluate.evaluate(eng, params, questions)
 
-One engine serves any number of parameter trees of the same model.
+One engine serves any number of parameter trees of the same model. Those of the host come to the
+device once, as rollouts read them.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from r3jax.data import chat, traces, vlir
 from r3jax.evaluate import look_again
 from r3jax.model.qwen import Qwen25VL
 from r3jax.records import Episode, Question
-from r3jax.rollout import engine, sampling
+from r3jax.rollout import engine, sampling, weights
 from r3jax.run.pretrained import Pretrained
 
 
@@ -92,7 +93,7 @@ def ask(
     """
     rest = (questions[number] for number in range(first, len(questions)))
     early: dict[int, Prediction] = {}
-    policy = eng.policy(params)
+    policy = weights.sent(params, eng.model.dtype)
     for number, group in engine.stream(eng, policy, rest, seed, 0, first, tally):
         early[number] = predict(group.question, group.episodes[0])
         known = []

@@ -182,7 +182,7 @@ def evaluate_all(
     """
     rows, _ = vlir.read_rl(test, test.parent)
     evaluate.check_rows(rows)
-    loaded = {name: pretrained.load(path) for name, path in models.items()}
+    loaded = {name: pretrained.load(path, on_host=True) for name, path in models.items()}
     start = loaded["rgrpo"]
     questions = list(evaluate.Questions(rows, start.form))
     shuffled = shuffle_questions(rows, questions, config.seed)

@@ -8,7 +8,7 @@ from r3jax.data import vlir
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.records import ScoredGroup, Verdict
 from r3jax.reward import scoring
-from r3jax.rollout import engine
+from r3jax.rollout import engine, weights
 from r3jax.run import evaluate, pages, pretrained
 from r3jax.view import report
 
@@ -64,13 +64,14 @@ def _score(found: Mapping, column: str) -> report.Score | None:
 
 def _episodes(config: "LookAgainConfig", workdir: Path) -> list[ScoredGroup]:
     """Greedy episodes of the final model on held-out questions, right ones first."""
-    start = pretrained.load(workdir / "rgrpo" / "export")
+    start = pretrained.load(workdir / "rgrpo" / "export", on_host=True)
     test = workdir / "data" / "test.json"
     rows, _ = vlir.read_rl(test, test.parent)
     # Every few rows: neighbours share an image.
     spread = rows[:: max(1, len(rows) // config.traces)][: config.traces]
     questions = list(evaluate.Questions(spread, start.form))
     eng = evaluate.make_engine(start, config.eval_buckets, 0.0, config.eval_batch)
-    groups = engine.collect(eng, eng.policy(start.params), questions, config.seed, step=0)
+    policy = weights.sent(start.params, eng.model.dtype)
+    groups = engine.collect(eng, policy, questions, config.seed, step=0)
     scored = scoring.score(groups, config.rgrpo.reward)
     return sorted(scored, key=lambda one: one.verdicts[0] is not Verdict.RIGHT)

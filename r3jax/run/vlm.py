@@ -23,7 +23,7 @@ from r3jax.kernels import attention
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 from r3jax.records import Episode, Question
-from r3jax.rollout import engine, sampling
+from r3jax.rollout import engine, sampling, weights
 from r3jax.run import hf_inputs, shapes
 
 AnyImage: TypeAlias = str | Path | Image.Image | np.ndarray
@@ -40,12 +40,13 @@ def from_pretrained(directory: str | Path, dtype: str = "float32") -> "VLM":
     """
     directory = paths.of(directory)
     loaded = hf.load_hf(directory, dtype)
-    return VLM(directory, loaded.config, jax.tree.map(jnp.asarray, loaded.params), dtype)
+    return VLM(directory, loaded.config, loaded.params, dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VLM:
-    """A model with its tokenizer and chat format, which are read when first needed."""
+    """A model with its tokenizer and chat format, which are read when first needed. Its `params`
+    are on the host; they come to the device as what is asked of it needs them."""
 
     directory: Path
     config: ModelConfig
@@ -72,6 +73,14 @@ class VLM:
     def _apply(self):
         model = self._model
         return jax.jit(lambda params, *inputs: model.apply({"params": params}, *inputs))
+
+    @functools.cached_property
+    def _on_device(self) -> dict:
+        return jax.tree.map(jnp.asarray, self.params)
+
+    @functools.cached_property
+    def _policy(self) -> qwen.Policy:
+        return weights.sent(self.params, self._model.dtype)
 
     @functools.cached_property
     def _engines(self) -> dict[tuple, engine.Engine]:
@@ -103,7 +112,7 @@ class VLM:
         valid = mask.astype(bool)
         given = hf_inputs.convert(self.config, ids, pixel_values, image_grid_thw, valid)
         fields = (getattr(given, field.name) for field in dataclasses.fields(given))
-        found = np.asarray(self._apply(self.params, *fields))
+        found = np.asarray(self._apply(self._on_device, *fields))
         out = np.zeros((*ids.shape, found.shape[-1]), np.float32)
         for row, keep in enumerate(valid):
             out[row, keep] = found[row, : keep.sum()]
@@ -128,7 +137,7 @@ class VLM:
         """
         asked = as_question(image, question)
         made = self._engine(temperature, max_looks, max_text_tokens)
-        (group,) = engine.collect(made, made.policy(self.params), [asked], seed, step=0)
+        (group,) = engine.collect(made, self._policy, [asked], seed, step=0)
         return group.episodes[0]
 
     def save_pretrained(self, directory: str | Path) -> None:

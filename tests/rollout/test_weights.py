@@ -66,3 +66,10 @@ def test_one_device_lends_the_base_of_adapters(adapted, devices, kind):
     how = engine.RolloutConfig(2, 3)
     eng = engine.make_engine(used, tiny.tk(), tiny.FORM, tiny.BUCKETS, how, mesh=mesh)
     assert isinstance(weights.weights_of(eng.programs, used.config, used.dtype), kind)
+
+
+def test_weights_sent_from_the_host_are_those_that_are_copied_on_a_device():
+    on_host = jax.device_get(tree())
+    sent = weights.sent(on_host, jnp.bfloat16)
+    jax.tree.map(np.testing.assert_array_equal, sent, qwen.make_policy(model(), tree()))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(sent))
