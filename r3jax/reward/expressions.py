@@ -36,8 +36,9 @@ class _NotAnExpression(ValueError):
     """The text is no expression of the grammar above, or has no finite value."""
 
 
-def same_value(first: str, second: str) -> bool | None:
-    """Whether two expressions have the same value; None if either cannot be read.
+def same_value(first: str, second: str, tolerance: float = 1e-9) -> bool | None:
+    """Whether two expressions have the same value, to this `tolerance` at least; None if either
+    cannot be read.
 
     An equation "x = 3" is compared by its right side where the left side is the same or absent.
     """
@@ -48,7 +49,7 @@ def same_value(first: str, second: str) -> bool | None:
     values = [_evaluate(right_first), _evaluate(right_second)]
     if values[0] is None or values[1] is None:
         return None
-    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) for a, b in zip(*values))
+    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=tolerance) for a, b in zip(*values))
 
 
 def _split_equation(text: str) -> tuple[str, str]:

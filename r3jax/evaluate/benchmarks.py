@@ -1,0 +1,156 @@
+"""The benchmarks by name: how an answer is scored, and what is made of the scores.
+
+    evaluate.score("V*", "The answer is (B).", {"answer": "B", "choices": ["red", "blue"]})
+    evaluate.aggregate("V*", rows)
+
+No judge is asked: an answer that rules cannot read is wrong.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from r3jax.evaluate import aggregates, choices, maths, mmmu, vqa, yes_no
+from r3jax.records import Verdict
+from r3jax.reward import answers
+
+Sample = Mapping[str, Any]
+MOST_OPTIONS = 8  # letters that may be meant where the options are not given
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """How answers to its questions are scored, 0 to 1, and what rows of scores come to."""
+
+    name: str
+    score: Callable[[str, Sample], float]
+    aggregate: Callable[[Sequence[aggregates.Row]], dict[str, float]]
+
+
+def score(benchmark: str, prediction: str, sample: Sample) -> float:
+    """How right an answer is, from 0 to 1.
+
+    `sample` has `answer`, or `answers`, and what the benchmark has of `choices`, `question`,
+    `question_type`, `answer_type` and `precision`. Where options, yes and no, or numbers are asked
+    for, `prediction` may be a whole reply; text is compared to the letter, and is to be what
+    `replies.answer_of` takes out of one.
+
+    Raises: ValueError for a benchmark that is not known, and a sample without its answer.
+    """
+    return find(benchmark).score(prediction, sample)
+
+
+def aggregate(benchmark: str, rows: Sequence[aggregates.Row]) -> dict[str, float]:
+    """The numbers that are reported of a benchmark, in percent, from rows with a `score` and the
+    fields that it groups by.
+
+    Raises: ValueError for a benchmark that is not known, and a row without a score.
+    """
+    return find(benchmark).aggregate(rows)
+
+
+def find(name: str) -> Benchmark:
+    """The benchmark of a name, however it is written. Raises: ValueError where there is none."""
+    key = _key(name)
+    for known in sorted(_TABLE, key=len, reverse=True):
+        if key.startswith(known):
+            return _TABLE[known]
+    names = ", ".join(dict.fromkeys(one.name for one in _TABLE.values()))
+    raise ValueError(f"benchmark {name!r}: expected one of {names}")
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("*", "star"))
+
+
+def _option(prediction: str, sample: Sample) -> float:
+    options = sample.get("choices") or choices.options_in(sample.get("question") or "")
+    options = list(options) or [""] * MOST_OPTIONS
+    answer = _answer(sample)
+    wanted = answer if isinstance(answer, int) else choices.chosen(str(answer), options)
+    if wanted is None:
+        raise ValueError(f"answer {answer!r} is none of the options {options}")
+    return float(choices.chosen(prediction, options) == wanted)
+
+
+def _yes_no(prediction: str, sample: Sample) -> float:
+    answer = str(_answer(sample)).strip().lower()
+    if answer not in _YES | _NO:
+        raise ValueError(f"answer {answer!r}: expected yes or no, 1 or 0")
+    return float(yes_no.said(prediction) is (answer in _YES))
+
+
+_YES, _NO = {"yes", "1", "true"}, {"no", "0", "false"}
+
+
+def _mmmu(prediction: str, sample: Sample) -> float:
+    if sample.get("choices") and sample.get("question_type") != "open":
+        return _option(prediction, sample)
+    return float(mmmu.is_right(choices.replies.answer_of(prediction), _answers(sample)))
+
+
+def _mathvista(prediction: str, sample: Sample) -> float:
+    return float(
+        maths.is_right_vista(
+            prediction,
+            str(_answer(sample)),
+            sample.get("question_type")
+            or ("multi_choice" if sample.get("choices") else "free_form"),
+            sample.get("answer_type") or "text",
+            sample.get("choices"),
+            sample.get("precision"),
+        )
+    )
+
+
+def _mathvision(prediction: str, sample: Sample) -> float:
+    return float(
+        maths.is_right_vision(prediction, str(_answer(sample)), sample.get("choices") or ())
+    )
+
+
+def _mmk12(prediction: str, sample: Sample) -> float:
+    verdict = answers.judge_by_rules(prediction, str(_answer(sample)), "MMK12")
+    return float(verdict is Verdict.RIGHT)
+
+
+def _answer(sample: Sample) -> Any:
+    if sample.get("answer") is not None:
+        return sample["answer"]
+    return _answers(sample)[0]
+
+
+def _answers(sample: Sample) -> list[str]:
+    found = sample.get("answers")
+    if found is None:
+        found = sample.get("answer")
+    found = list(found) if isinstance(found, list | tuple) else [found]
+    if not found or found[0] is None:
+        raise ValueError(f"sample {dict(sample)}: expected an answer, or answers")
+    return [str(one) for one in found]
+
+
+_TABLE = {
+    _key(one.name): one
+    for one in (
+        Benchmark("MathVista", _mathvista, aggregates.by("task")),
+        Benchmark("MathVision", _mathvision, aggregates.by("subject")),
+        Benchmark("ScienceQA", _option, aggregates.by("subject")),
+        Benchmark("HallusionBench", _yes_no, aggregates.hallusion),
+        Benchmark("DocVQA", lambda p, s: vqa.anls(p, _answers(s)), aggregates.overall),
+        Benchmark("InfographicVQA", lambda p, s: vqa.anls(p, _answers(s)), aggregates.overall),
+        Benchmark("TextVQA", lambda p, s: vqa.soft_accuracy(p, _answers(s)), aggregates.overall),
+        Benchmark("GQA", lambda p, s: vqa.exact_match(p, str(_answer(s))), aggregates.overall),
+        Benchmark("VSR", _yes_no, aggregates.by("relation")),
+        Benchmark("MMMU", _mmmu, aggregates.by("subfield", "subdomain")),
+        Benchmark("MMStar", _option, aggregates.mmstar),
+        Benchmark("MME-RealWorld", _option, aggregates.mme_realworld),
+        Benchmark("V*", _option, aggregates.vstar),
+        Benchmark("HR-Bench", _option, aggregates.hrbench),
+        Benchmark("MMVP", _option, aggregates.mmvp),
+        Benchmark("CV-Bench", _option, aggregates.cvbench),
+        Benchmark("MMK12", _mmk12, aggregates.by("subject")),
+    )
+}
+_TABLE |= {"infovqa": _TABLE["infographicvqa"]}
