@@ -21,7 +21,9 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _BODY = re.compile(r"body=%?([\w.\-]+)")
 _INDEX = re.compile(r"index=(\d+)")
-FAST_MEMORY = "S(1)"
+# In layouts, where an array does not lie in main memory: vector memory, and that which the cores of
+# a v4 share.
+FAST_MEMORY = re.compile(r"S\([13]\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,7 @@ def parse(text: str) -> Module:
 def _read(rest: str, name: str, is_root: bool) -> Instruction:
     end = _close(rest, 0) if rest.startswith("(") else _SHAPE.match(rest).end()
     shapes = tuple(
-        Shape(kind, tuple(int(n) for n in dims.split(",") if n), FAST_MEMORY not in layout)
+        Shape(kind, tuple(int(n) for n in dims.split(",") if n), not FAST_MEMORY.search(layout))
         for kind, dims, layout in _SHAPE.findall(rest[:end])
     )
     opcode = _OPCODE.match(rest, end)

@@ -29,6 +29,26 @@ def test_a_loop_counts_as_often_as_it_turns_and_reads_one_slice_each_time():
     assert found.collectives == ()
 
 
+IN_FAST_MEMORY = """HloModule m, is_scheduled=true
+
+ENTRY %main (w: f32[128,128], x: f32[128]) -> f32[128] {
+  %w = f32[128,128]{1,0} parameter(0)
+  %x = f32[128]{0} parameter(1)
+  %start = (f32[128,128]{1,0:SPACE}, f32[128,128]{1,0}, u32[]{:S(2)}) copy-start(%w)
+  %done = f32[128,128]{1,0:SPACE} copy-done(%start)
+  ROOT %y = f32[128]{0} dot(%done, %x), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+"""
+
+
+@pytest.mark.parametrize("space, reads", [("S(1)", 1), ("S(3)", 1), ("T(8,128)", 3)])
+def test_what_lies_in_fast_memory_is_not_read_from_main_memory(space, reads):
+    """Weights that are fetched ahead are read once; copied within main memory, they are written and
+    read again."""
+    found = costs.of_program(IN_FAST_MEMORY.replace("SPACE", space))
+    assert found.bytes == 4 * (reads * N * N + 2 * N)
+
+
 def test_loops_in_loops_multiply_and_their_gradients_count():
     def twice(x, weights):
         return jax.lax.fori_loop(0, 3, lambda _, y: chain(y, weights), x).sum()
