@@ -24,6 +24,10 @@ _ADVICE = {
         "fewer episodes make any look at all; check that questions need one (accuracy without "
         "crops), and raise the region reward"
     ),
+    "unknown": (
+        "so many answers have no verdict and teach nothing; see that the judge answers, or choose "
+        "questions whose answers rules can read"
+    ),
 }
 
 
@@ -32,20 +36,22 @@ class AlarmConfig:
     """When to raise an alarm; a threshold of 0 is never crossed.
 
     A metric is alarming below its threshold, or below `drop` times its running mean (a mean with
-    decay `decay`, trusted after `warmup` steps). The same alarm comes again after `repeat` steps.
+    decay `decay`, trusted after `warmup` steps); the share of `unknown` verdicts above its own. The
+    same alarm comes again after `repeat` steps.
     """
 
     looks_per_answer: float = 0.5
     text_after_look: float = 0.2
     closed_thoughts: float = 0.2
     tool_rate: float = 0.4
+    unknown: float = 0.3
     drop: float = 0.5
     decay: float = 0.95
     warmup: int = 10
     repeat: int = 50
 
     def thresholds(self) -> dict[str, float]:
-        """The threshold of each watched metric."""
+        """The threshold of each metric that is watched for falling."""
         return {
             "looks_per_answer": self.looks_per_answer,
             "text_after_look": self.text_after_look,
@@ -83,12 +89,18 @@ class Alarms:
             decay = self.config.decay
             self._means[name] = decay * mean + (1 - decay) * value
         self._seen += 1
+        unknown, most = summary["unknown"], self.config.unknown
+        if most and unknown > most and self._due("unknown", step):
+            self._last["unknown"] = step
+            messages.append(
+                f"step {step}: unknown is {unknown:.3f}, above the threshold {most:g}: "
+                f"{_ADVICE['unknown']}"
+            )
         return messages
 
     def numbers(self, step: int) -> dict[str, float]:
         """`alarm/<name>` of each watched metric: 1 where `check` raised it at `step`, else 0."""
-        names = self.config.thresholds()
-        return {f"alarm/{name}": float(self._last.get(name) == step) for name in names}
+        return {f"alarm/{name}": float(self._last.get(name) == step) for name in _ADVICE}
 
     def _reason(self, value: float, mean: float, threshold: float) -> str:
         """Why a value is alarming, or ""."""

@@ -22,6 +22,7 @@ from r3jax.data import images, pipelines, sources, traces, vlir
 from r3jax.phases import Phase, span
 from r3jax.reward import scoring, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
+from r3jax.reward.endpoint_judge import EndpointJudge
 from r3jax.rollout import crops, engine, programs, weights
 from r3jax.run import origins, pages, policy_update, pretrained, refill, warm
 from r3jax.run.learner import Learner
@@ -60,7 +61,9 @@ def run(
     eng = _make_engine(config, start, learning, rolling, sizes)
     lending = weights.weights_of(eng.programs, eng.model.config, eng.model.dtype)
     iterator = _questions(config, start, rows, share)
-    score = functools.partial(scoring.score, config=config.reward, extra_terms=extra_terms)
+    judge = _judge(config, paths.of(workdir))
+    rewards = {"config": config.reward, "judge": judge, "extra_terms": extra_terms}
+    score = functools.partial(scoring.score, **rewards)
     made_from = origins.fingerprints(config.model, config.data, config.adapters)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
@@ -155,6 +158,24 @@ def _check(
         groups = config.together // rows
         warm.check_images(config.buckets, start.form, groups, sizes)
         warm.check_crops(config.buckets, start.form, groups * config.rollout.episodes)
+
+
+def _judge(config: RgrpoRunConfig, workdir: Path) -> EndpointJudge | None:
+    """The judge of a run. What it says is kept in the workdir, by each host for itself; in a bucket
+    it is not, unless a file is named."""
+    if config.judge is None:
+        return None
+    asked = config.judge.endpoint
+    if not asked.kept and not paths.in_bucket(workdir):
+        asked = dataclasses.replace(
+            asked, kept=str(workdir / f"judge-{jax.process_index()}.sqlite")
+        )
+
+    def note(text: str) -> None:
+        hosts.goes_on("waiting for the judge")
+        print(text, flush=True)
+
+    return EndpointJudge(dataclasses.replace(config.judge, endpoint=asked), note)
 
 
 def _report(config: RgrpoRunConfig, workdir: Path, title: str, step: int, scored, start) -> None:

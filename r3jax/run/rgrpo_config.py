@@ -8,6 +8,7 @@ from r3jax.model.config import LoraConfig
 from r3jax.model.layers import Dtype, Remat
 from r3jax.reward import terms
 from r3jax.reward.alarms import AlarmConfig
+from r3jax.reward.endpoint_judge import JudgeConfig
 from r3jax.rollout import engine
 from r3jax.run.session import CheckpointConfig
 from r3jax.update import losses, pack
@@ -24,7 +25,8 @@ class RgrpoRunConfig:
     of a batch have the same value of the tag `group_by_tag`, if it is given: episodes about as long
     as each other decode and pad better together. `dtype` is that of computation: weights that learn
     and their moments are float32. With `lora` adapters alone learn, beside a base in `dtype`:
-    fresh ones, or those of the run with the workdir `adapters`.
+    fresh ones, or those of the run with the workdir `adapters`. What rules cannot judge goes to
+    `judge`, if there is one, whose answers are kept in the workdir unless it names a file.
 
     Raises: ValueError for a number that is too small, or adapters of a part that has none.
     """
@@ -37,6 +39,7 @@ class RgrpoRunConfig:
     steps: int
     seed: int = 0
     reward: terms.RewardConfig = terms.RewardConfig()
+    judge: JudgeConfig | None = None
     loss: losses.RgrpoConfig = losses.RgrpoConfig()
     scale_by_std: bool = True
     updates: int = 1

@@ -27,18 +27,27 @@ FILE_NAME = "config.json"
 SHARED_S = 30.0  # within which a file system shows one host what another has written
 MAY_CHANGE = {
     "alarms",
+    "at_once",
+    "backoff_s",
     "buckets",
     "checkpoint",
     "eval_buckets",
+    "kept",
+    "key_variable",
     "learning_rate",
     "logit_chunk",
     "mesh",
     "micro_batch",
+    "pause_above",
+    "pause_s",
     "print_buckets",
     "remat",
     "scene_buckets",
     "tensor",
     "tensorboard",
+    "timeout_s",
+    "tries",
+    "url",
 }
 """Fields that a resumed run may have otherwise, at any depth; `steps` may grow, too.
 

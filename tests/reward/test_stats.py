@@ -51,6 +51,7 @@ def test_an_empty_batch_is_an_error():
 
 
 WELL = {
+    "unknown": 0.0,
     "looks_per_answer": 1.2,
     "text_after_look": 0.9,
     "closed_thoughts": 1.0,
@@ -63,7 +64,7 @@ def test_a_healthy_run_raises_no_alarm():
     assert [watch.check(step, WELL) for step in range(100)] == [[]] * 100
 
 
-@pytest.mark.parametrize("name", WELL)
+@pytest.mark.parametrize("name", alarms.AlarmConfig().thresholds())
 def test_a_collapse_below_the_threshold_is_announced_once_and_again_later(name):
     watch = alarms.Alarms(alarms.AlarmConfig(repeat=20))
     found = [watch.check(step, {**WELL, name: 0.01}) for step in range(41)]

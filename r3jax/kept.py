@@ -1,0 +1,39 @@
+"""Texts by key in a file: many threads and processes may read and add to it, and a kill in the
+middle loses nothing that was added."""
+
+import pathlib
+import sqlite3
+import threading
+
+
+class Kept:
+    """The texts of one file, which is made where it is not there.
+
+    Raises: ValueError for a file that is something else.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._file = sqlite3.connect(path, timeout=60, check_same_thread=False)
+        try:
+            self._file.execute("pragma journal_mode=wal")
+            self._file.execute("create table if not exists kept (key text primary key, text text)")
+            self._file.commit()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(
+                f"{path} is no file of kept answers ({error}): name another one"
+            ) from error
+
+    def get(self, key: str) -> str | None:
+        """The text of a key, or None."""
+        with self._lock:
+            found = self._file.execute("select text from kept where key = ?", (key,)).fetchone()
+        return None if found is None else found[0]
+
+    def put(self, key: str, text: str) -> None:
+        """Adds a text, or replaces it: it is on the disk when this returns."""
+        with self._lock:
+            self._file.execute("insert or replace into kept values (?, ?)", (key, text))
+            self._file.commit()
