@@ -256,8 +256,9 @@ def empty_updates(
         places = (prompt.mask.size + suffix.valid.size) // rows
         for tokens in shapes.stream_tokens(places):
             stream = lay_out(*lengths, prompt_tokens, suffix_tokens, tokens, rows)
-            table = None if kept is None else np.zeros((rows, tokens, *kept.shape), kept.dtype)
-            for shown in to_encode if table is None else [table]:
+            # As shapes: those of a whole slice would not fit in a host's memory.
+            table = kept and jax.ShapeDtypeStruct((rows, tokens, *kept.shape), kept.dtype)
+            for shown in [table] if kept else to_encode:
                 yield UpdateBatch(
                     prompt, suffix, stream, shown, advantage, counted, objective.totals()
                 )
