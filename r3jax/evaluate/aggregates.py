@@ -16,7 +16,7 @@ SCORES = ("score", "is_correct", "gpt_score", "right")
 def score_of(row: Row) -> float:
     """The score of a row. Raises: ValueError where it has none."""
     for name in SCORES:
-        if name in row:
+        if row.get(name) is not None:
             return float(row[name])
     raise ValueError(f"row {dict(row)}: expected a score, as one of {', '.join(SCORES)}")
 
@@ -67,10 +67,13 @@ def vstar(rows: Sequence[Row]) -> dict[str, float]:
 def mmvp(rows: Sequence[Row]) -> dict[str, float]:
     """Single questions, and pairs of them (rows 1 and 2, 3 and 4, ...), of which both are right."""
     index = "Index" if all("Index" in row for row in rows) else "index"
-    return {
-        "accuracy": mean(rows),
-        "pair_accuracy": all_right(rows, lambda row: (int(row[index]) - 1) // 2),
-    }
+
+    def pair(row: Row) -> int:
+        return (int(row[index]) - 1) // 2
+
+    if any(len(both) != 2 for both in groups(rows, pair).values()):
+        raise ValueError(f"MMVP: expected both rows of each pair, with {index} from 1 on")
+    return {"accuracy": mean(rows), "pair_accuracy": all_right(rows, pair)}
 
 
 def cvbench(rows: Sequence[Row]) -> dict[str, float]:
@@ -114,11 +117,18 @@ def mmstar(rows: Sequence[Row]) -> dict[str, float]:
 
 def mme_realworld(rows: Sequence[Row]) -> dict[str, float]:
     """Over rows, of perception and reasoning, and of each domain within them."""
-    found = by("category")(rows)
-    if all("sub_category" in row for row in rows):
-        parts = groups(rows, lambda row: f"{row['category']}/{row['sub_category']}")
-        found |= {name: mean(part) for name, part in parts.items()}
-    return found
+
+    def domain(row: Row) -> str:
+        kind, _, within = str(row["category"]).partition("/")
+        return f"{kind}/{within or row.get('sub_category', '')}"
+
+    kinds = groups(rows, lambda row: domain(row).partition("/")[0])
+    parts = groups(rows, domain)
+    return {
+        **overall(rows),
+        **{name: mean(part) for name, part in kinds.items()},
+        **{name: mean(part) for name, part in parts.items() if not name.endswith("/")},
+    }
 
 
 def hallusion(rows: Sequence[Row]) -> dict[str, float]:

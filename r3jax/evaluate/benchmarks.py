@@ -7,13 +7,12 @@ No judge is asked: an answer that rules cannot read is wrong.
 """
 
 import dataclasses
+import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from r3jax.evaluate import aggregates, choices, maths, mmmu, vqa, yes_no
-from r3jax.records import Verdict
-from r3jax.reward import answers
+from r3jax.evaluate import aggregates, choices, maths, mmmu, replies, vqa, yes_no
 
 Sample = Mapping[str, Any]
 MOST_OPTIONS = 8  # letters that may be meant where the options are not given
@@ -36,7 +35,8 @@ def score(benchmark: str, prediction: str, sample: Sample) -> float:
     for, `prediction` may be a whole reply; text is compared to the letter, and is to be what
     `replies.answer_of` takes out of one.
 
-    Raises: ValueError for a benchmark that is not known, and a sample without its answer.
+    Raises: ValueError for a benchmark that is not known, and a sample without its answer, or with
+    one that is none of its options, or neither yes nor no where one of them is asked for.
     """
     return find(benchmark).score(prediction, sample)
 
@@ -54,7 +54,7 @@ def find(name: str) -> Benchmark:
     """The benchmark of a name, however it is written. Raises: ValueError where there is none."""
     key = _key(name)
     for known in sorted(_TABLE, key=len, reverse=True):
-        if key.startswith(known):
+        if key.startswith(known) and not key.startswith("mmmupro"):
             return _TABLE[known]
     names = ", ".join(dict.fromkeys(one.name for one in _TABLE.values()))
     raise ValueError(f"benchmark {name!r}: expected one of {names}")
@@ -65,54 +65,66 @@ def _key(name: str) -> str:
 
 
 def _option(prediction: str, sample: Sample) -> float:
-    options = sample.get("choices") or choices.options_in(sample.get("question") or "")
-    options = list(options) or [""] * MOST_OPTIONS
+    options = _choices(sample) or choices.options_in(str(sample.get("question") or ""))
+    options = choices.bare(options) or [""] * MOST_OPTIONS
     answer = _answer(sample)
-    wanted = answer if isinstance(answer, int) else choices.chosen(str(answer), options)
+    if isinstance(answer, numbers.Integral) and not isinstance(answer, bool):
+        wanted = int(answer) if 0 <= answer < len(options) else None
+    else:
+        wanted = choices.chosen(str(answer), options)
     if wanted is None:
         raise ValueError(f"answer {answer!r} is none of the options {options}")
+    said = yes_no.said(prediction)
+    words = [one.strip().lower() for one in options]
+    if said is not None and sorted(words) == ["no", "yes"]:
+        return float(words[wanted] == ("yes" if said else "no"))
     return float(choices.chosen(prediction, options) == wanted)
 
 
+def _choices(sample: Sample) -> list[str]:
+    found = sample.get("choices")
+    if isinstance(found, str):
+        raise ValueError(f"choices {found!r}: expected a list of texts, found one text")
+    return [] if found is None else ["" if one is None else str(one) for one in found]
+
+
 def _yes_no(prediction: str, sample: Sample) -> float:
-    answer = str(_answer(sample)).strip().lower()
+    answer = str(_answer(sample)).strip().strip(".").lower()
     if answer not in _YES | _NO:
         raise ValueError(f"answer {answer!r}: expected yes or no, 1 or 0")
     return float(yes_no.said(prediction) is (answer in _YES))
 
 
-_YES, _NO = {"yes", "1", "true"}, {"no", "0", "false"}
+_YES, _NO = {"yes", "1", "1.0", "true"}, {"no", "0", "0.0", "false"}
 
 
 def _mmmu(prediction: str, sample: Sample) -> float:
-    if sample.get("choices") and sample.get("question_type") != "open":
+    kind = sample.get("question_type") or ("multiple-choice" if _choices(sample) else "open")
+    if kind != "open":
         return _option(prediction, sample)
-    return float(mmmu.is_right(choices.replies.answer_of(prediction), _answers(sample)))
+    return float(mmmu.is_right(replies.answer_of(prediction), _answers(sample)))
 
 
 def _mathvista(prediction: str, sample: Sample) -> float:
+    kind = "multi_choice" if _choices(sample) else "free_form"
     return float(
         maths.is_right_vista(
             prediction,
             str(_answer(sample)),
-            sample.get("question_type")
-            or ("multi_choice" if sample.get("choices") else "free_form"),
+            sample.get("question_type") or kind,
             sample.get("answer_type") or "text",
-            sample.get("choices"),
+            _choices(sample),
             sample.get("precision"),
         )
     )
 
 
 def _mathvision(prediction: str, sample: Sample) -> float:
-    return float(
-        maths.is_right_vision(prediction, str(_answer(sample)), sample.get("choices") or ())
-    )
+    return float(maths.is_right_vision(prediction, str(_answer(sample)), _choices(sample)))
 
 
 def _mmk12(prediction: str, sample: Sample) -> float:
-    verdict = answers.judge_by_rules(prediction, str(_answer(sample)), "MMK12")
-    return float(verdict is Verdict.RIGHT)
+    return float(maths.is_right_by_rules(prediction, str(_answer(sample)), "MMK12"))
 
 
 def _answer(sample: Sample) -> Any:
@@ -125,10 +137,15 @@ def _answers(sample: Sample) -> list[str]:
     found = sample.get("answers")
     if found is None:
         found = sample.get("answer")
-    found = list(found) if isinstance(found, list | tuple) else [found]
-    if not found or found[0] is None:
+    found = [found] if found is None or isinstance(found, str) or not _is_many(found) else found
+    found = [one for one in found if one is not None]
+    if not found:
         raise ValueError(f"sample {dict(sample)}: expected an answer, or answers")
     return [str(one) for one in found]
+
+
+def _is_many(value: Any) -> bool:
+    return hasattr(value, "__iter__")
 
 
 _TABLE = {
@@ -143,7 +160,7 @@ _TABLE = {
         Benchmark("TextVQA", lambda p, s: vqa.soft_accuracy(p, _answers(s)), aggregates.overall),
         Benchmark("GQA", lambda p, s: vqa.exact_match(p, str(_answer(s))), aggregates.overall),
         Benchmark("VSR", _yes_no, aggregates.by("relation")),
-        Benchmark("MMMU", _mmmu, aggregates.by("subfield", "subdomain")),
+        Benchmark("MMMU", _mmmu, aggregates.by("subdomain", "subfield")),
         Benchmark("MMStar", _option, aggregates.mmstar),
         Benchmark("MME-RealWorld", _option, aggregates.mme_realworld),
         Benchmark("V*", _option, aggregates.vstar),
@@ -153,4 +170,4 @@ _TABLE = {
         Benchmark("MMK12", _mmk12, aggregates.by("subject")),
     )
 }
-_TABLE |= {"infovqa": _TABLE["infographicvqa"]}
+_TABLE |= dict.fromkeys(("infovqa", "infographicsvqa"), _TABLE["infographicvqa"])

@@ -13,30 +13,50 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from r3jax.evaluate import replies
-from r3jax.reward import normalise
+from r3jax.reward import expressions, normalise
 
 _LATIN = "A-Za-z0-9_\u00c0-\u024f"
 # A letter by itself: in no word, number or formula. What follows tells an article from an option.
 _LETTER = re.compile(
-    rf"(?<![{_LATIN}\\^+#'\u2019])(?P<open>[(\[]?)(?P<letter>[A-Za-z])(?P<mark>[)\].:,]?)"
-    rf"(?![{_LATIN}+#^'\u2019])(?!-\w)"
+    rf"(?<![{_LATIN}\\^+#'])(?P<open>[(\[]?)(?P<letter>[A-Za-z])(?P<mark>[)\].:,]?)"
+    rf"(?![{_LATIN}+#^])(?!['-]\w)"
 )
-_VERB = r"(?:is|was|or|and|because|since|as|seems|appears|rather|but|would|should|could|can)\b"
+_IS = r"(?:is|are|should be|would be|must be|是|为|は|은)"
 _STATED = re.compile(  # what follows is said to be the answer; the last time counts
-    r"(?:\banswer|\bchoice|\boption"
+    rf"(?:\banswers?\b|\b(?:choice|option)(?=\s*(?:[:=]|{_IS}\b))"
     r"|\bi(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say)|答案|答え|정답|选)"
-    r"(?:\s*(?:is|are|should be|would be|must be|是|为|は|은))?[\s:=*\"'{]*",
+    rf"(?:\s*{_IS})?[\s:=*\"'{{_]*",
     re.IGNORECASE,
 )
+_NOT = r"(?:\bnot|n't|\bcannot|\brather than|\binstead of|\bnor|\bneither|\bexcept|\bno|不)"
 _AGAINST = re.compile(
-    r"(?:\bnot|n't|\brather than|\binstead of|\bnor|\bneither|\bexcept)\s+(?:the\s+|an?\s+)?$", re.I
+    rf"{_NOT}\s*(?:(?:be|made|of|the|an?|option|for|choose|pick|select)\s+|选|是)*"
+    r"(?:[\w(\0]+\)?\s+or\s+)?$",
+    re.IGNORECASE,
 )
 _FALSE = re.compile(
-    r"[)\].:]?\s*[^.;,:\n]{0,20}?\b(?:is|are|was|were|seems?|looks?)\s+"
-    r"(?:wrong|incorrect|unlikely|impossible|false|not\b)",
+    r"[)\].:]?(?:\s+(?!(?:it|this|that|because|since|as|so|and)\b)[^\s.;,:]+)?"
+    r"\s+(?:(?:is|are|was|were|seems?|looks?|would be)\s+"
+    r"(?:wrong|incorrect|unlikely|impossible|false|not\b)|(?:can|could) be ruled out)",
     re.IGNORECASE,
 )
-_LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Ha-h])[).:]\s+")
+_HEDGE = re.compile(
+    r"\s*(?:,|or|and|/|&)\s*(?:or\s+|maybe\s+|option\s+)?\(?[A-H]\b(?!\s*[.):]?\s+\w)"
+)
+_SMALL = re.compile(r"\b(?:option|choice)\s+$", re.IGNORECASE)
+_VERB = (
+    r"(?:is|was|or|and|because|since|as|seems|appears|rather|but|for|from|with|based|given"
+    r"|fits|matches|would|should|could|can)\b"
+)
+_LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Ja-j])(?:[).:\u3001]|\uff0e)\s*(?=\S)")
+_BACK = 60  # characters before a mention in which it may be ruled out
+_NUMBER_WORDS = dict(
+    zip(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+        map(str, range(11)),
+        strict=True,
+    )
+)
 
 
 def options_in(question: str) -> list[str]:
@@ -47,11 +67,24 @@ def options_in(question: str) -> list[str]:
     """
     marks = list(_LISTED.finditer(question))
     for first in range(len(marks)):
-        letters = "".join(mark[1] for mark in marks[first:]).upper()
-        if len(letters) > 1 and letters == string.ascii_uppercase[: len(letters)]:
-            ends = [mark.start() for mark in marks[first + 1 :]] + [len(question)]
-            return [question[mark.end() : end].strip() for mark, end in zip(marks[first:], ends)]
+        listed = [marks[first]]
+        for mark in marks[first + 1 :]:
+            if mark[1].upper() == string.ascii_uppercase[len(listed)]:
+                listed.append(mark)
+        if listed[0][1].upper() == "A" and len(listed) > 1:
+            ends = [mark.start() for mark in listed[1:]] + [len(question)]
+            found = [question[mark.end() : end] for mark, end in zip(listed, ends)]
+            return [one.strip().split("\n")[0].strip(" ,;") for one in found]
     return []
+
+
+def bare(options: Sequence[str]) -> list[str]:
+    """Options without the letters that may stand before them: "(A) red" is "red"."""
+    found = []
+    for number, one in enumerate(options):
+        letter = string.ascii_uppercase[number % 26]
+        found.append(re.sub(rf"^\s*\(?{letter}[).:]\s*", "", str(one), flags=re.IGNORECASE))
+    return found
 
 
 def chosen(reply: str, choices: Sequence[str]) -> int | None:
@@ -60,19 +93,19 @@ def chosen(reply: str, choices: Sequence[str]) -> int | None:
     >>> chosen("The answer is cotton.", ["rubber", "cotton"]), chosen("A man", ["rubber", "cotton"])
     (1, None)
     """
-    answer = unicodedata.normalize("NFKC", replies.answer_of(reply))
+    answer = unicodedata.normalize("NFKC", replies.answer_of(reply)).replace("\u2019", "'")
     text = normalise.unwrap(answer)
-    bare = text.strip(" ()[]{}<>*`\"'.,:;!/-\u3002")
-    if len(bare) == 1 and bare.isascii() and (letter := _number(bare, choices)) is not None:
+    alone = text.strip(" ()[]{}<>*`\"'.,:;!/-_\u3002")
+    if len(alone) == 1 and alone.isascii() and (letter := _number(alone, choices)) is not None:
         return letter
-    if (whole := _said_as_a_whole(text, choices)) is not None:
-        return whole
-    if (stated := _last_stated(text, choices)) is not None:
+    if same := _said_as_a_whole(text, choices):
+        return same[0] if len(same) == 1 else None
+    if (stated := _last_stated(answer, choices)) is not None:
         return stated
-    letters = {number for number, _ in _letters(text, choices)}
+    letters = set(_letters(answer, choices))
     if letters:
         return letters.pop() if len(letters) == 1 else None
-    named = set(_named(text, choices))
+    named = set(_named(answer, choices))
     return named.pop() if len(named) == 1 else None
 
 
@@ -83,23 +116,36 @@ def _number(letter: str, choices: Sequence[str]) -> int | None:
 
 def _plain(text: str) -> str:
     """Words of an option to compare: without case, wrappers, a last point, and spaces."""
-    return "".join(normalise.unwrap(unicodedata.normalize("NFKC", text)).casefold().split())
+    text = normalise.unwrap(unicodedata.normalize("NFKC", text)).casefold()
+    return "".join(_NUMBER_WORDS.get(text, text).split()).replace("\u2212", "-")
 
 
-def _said_as_a_whole(text: str, choices: Sequence[str]) -> int | None:
-    same = [number for number, one in enumerate(choices) if _plain(one) == _plain(text)]
-    return same[0] if len(same) == 1 and _plain(text) else None
+def _said_as_a_whole(text: str, choices: Sequence[str]) -> list[int]:
+    """The options that a text is: word for word, or in value."""
+    given = _plain(text)
+    if not given:
+        return []
+    plain = [_plain(one) for one in choices]
+    if found := [number for number, one in enumerate(plain) if one == given]:
+        return found
+    if not any(letter.isdigit() for letter in given):
+        return []
+    return [number for number, one in enumerate(plain) if expressions.same_value(given, one)]
 
 
 def _last_stated(text: str, choices: Sequence[str]) -> int | None:
     """What is said to be the answer, the last time that something is."""
     for said in reversed(list(_STATED.finditer(text))):
-        rest = text[said.end() :]
+        if re.search(rf"{_NOT}\s*$", text[max(0, said.start() - _BACK) : said.start()], re.I):
+            continue
+        rest = text[said.end() :][:400]
+        if re.match(r"(?:not|n't)\b|不", rest, re.IGNORECASE):
+            continue
         found = _LETTER.match(rest)
-        if found and not _is_word(found, rest, may_be_small=True):
+        if found and not _is_word(found, rest, choices):
             number = _number(found["letter"], choices)
-            hedged = re.match(r"\s*(?:or|and|/|&)\s*\(?[A-H]\b", rest[found.end() :])
-            if number is not None and not hedged:
+            after = rest[found.end("letter") :]
+            if number is not None and not (_HEDGE.match(after) or _FALSE.match(after)):
                 return number
         clause = re.split(r"(?<=[^\d])[.;\n](?!\d)|,\s", rest, maxsplit=1)[0]
         named = set(_named(clause, choices))
@@ -108,27 +154,30 @@ def _last_stated(text: str, choices: Sequence[str]) -> int | None:
     return None
 
 
-def _letters(text: str, choices: Sequence[str]) -> Iterator[tuple[int, re.Match]]:
+def _letters(text: str, choices: Sequence[str]) -> Iterator[int]:
     """Options that are meant by their letters, but for those that are ruled out."""
     for found in _LETTER.finditer(text):
         number = _number(found["letter"], choices)
-        if number is None or _is_word(found, text, may_be_small=False):
+        before = text[max(0, found.start() - _BACK) : found.start()]
+        is_small = found["letter"].islower() and not (found["open"] and found["mark"] in (")", "]"))
+        if number is None or (is_small and not _SMALL.search(before)):
             continue
-        if _AGAINST.search(text[: found.start()]) or _FALSE.match(text, found.end("letter")):
+        if not is_small and _is_word(found, text):
             continue
-        yield number, found
+        if not (_AGAINST.search(before) or _FALSE.match(text, found.end("letter"))):
+            yield number
 
 
-def _is_word(found: re.Match, text: str, may_be_small: bool) -> bool:
-    """Whether a letter by itself is an article or a pronoun, or too small to be an option."""
-    letter, after = found["letter"], text[found.end() :]
-    if found["open"] and found["mark"] in (")", "]"):
+def _is_word(found: re.Match, text: str, choices: Sequence[str] = ()) -> bool:
+    """Whether a letter by itself is an article or a pronoun. After "the answer is" (where the
+    options are given) a capital is one only where an option goes on with the words after it."""
+    letter, after = found["letter"], text[found.end() :][:_BACK]
+    if letter.upper() not in "AI" or found["mark"] or not re.match(r"[^\S\n]+[^\W\d_]", after):
         return False
-    if letter.islower() and not may_be_small:
-        return True
-    if letter.upper() not in "AI" or found["mark"]:
-        return letter.islower() and bool(re.match(r"\s+\w", after)) and not found["mark"]
-    return bool(re.match(r"\s+[^\W\d_]", after)) and not re.match(rf"\s+{_VERB}", after)
+    if choices and letter.isupper():
+        noun = _plain(after.split()[0])
+        return any(noun in _plain(one) for one in choices)
+    return letter.islower() or not re.match(rf"\s+{_VERB}", after)
 
 
 def _named(text: str, choices: Sequence[str]) -> Iterator[int]:
@@ -138,8 +187,18 @@ def _named(text: str, choices: Sequence[str]) -> Iterator[int]:
         words = normalise.unwrap(unicodedata.normalize("NFKC", choices[number])).casefold()
         if not words:
             continue
-        edge = rf"[{_LATIN.lower()}]"
-        for found in reversed(list(re.finditer(rf"(?<!{edge}){re.escape(words)}(?!{edge})", left))):
-            if not _AGAINST.search(left[: found.start()]):
+        mentions = list(_mention(words).finditer(left))
+        for found in mentions:
+            before = left[max(0, found.start() - _BACK) : found.start()]
+            if not (_AGAINST.search(before) or _FALSE.match(left, found.end())):
                 yield number
-            left = left[: found.start()] + "\0" * len(words) + left[found.end() :]
+        if mentions:
+            left = _mention(words).sub(lambda found: "\0" * len(found[0]), left)
+
+
+def _mention(words: str) -> re.Pattern:
+    """The words of an option in a text: by themselves, and a number in no other number."""
+    edge = rf"[{_LATIN.lower()}]"
+    before = r"(?<![-\u2212+./,:^\u221a{])" if words[0].isdigit() else ""
+    behind = r"(?![%:/^\u221a\\]|[.,]\d|[-\u2013]\d)" if words[-1].isdigit() else ""
+    return re.compile(rf"(?<!{edge}){before}{re.escape(words)}(?!{edge}){behind}")

@@ -1,14 +1,22 @@
-"""Answers of MathVista and MathVision: options, numbers to a given precision, expressions."""
+"""Answers of MathVista, MathVision and MMK12: options, rounded numbers, expressions."""
 
 import math
 import re
 from collections.abc import Sequence
 
 from r3jax.evaluate import choices, replies
-from r3jax.reward import expressions, normalise
+from r3jax.records import Verdict
+from r3jax.reward import answers, expressions, normalise
 
-_NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)"
-_STATED = re.compile(r"(?:\bis|\banswer:?|=)\s*\$?([-+]?[\d.,]*\d)\$?[.\s]*$", re.IGNORECASE)
+MOST_CHARACTERS = 400  # of an expression
+_NUMBER = r"[-+]?(?:\d++(?:,\d{3})*+\.?+\d*+|\.\d++)"
+_STATED = re.compile(rf"(?:\bis|\banswer:?|=)[\s*]*\$?({_NUMBER})\$?\**[.\s]*$", re.IGNORECASE)
+_SAID = re.compile(r"^.*\b(?:answer|result|is)\b\s*(?:is\b|:)?\s*", re.IGNORECASE | re.DOTALL)
+_UNIT = re.compile(  # of a number: a word or two, none of which makes another number of it
+    rf"({_NUMBER})(?:\s+|\s*\\(?:text|mathrm)\{{\s*|(?=[A-Za-z]{{2}}))"
+    r"(?!(?:or|and|to|times|plus|minus|divided|more|less|pi|sqrt|x|y|n|hundred|thousand|million"
+    r"|billion|dozen)\b)[A-Za-z][^\d]*"
+)
 
 
 def is_right_vista(
@@ -21,7 +29,7 @@ def is_right_vista(
 ) -> bool:
     """Whether a reply answers a question of MathVista.
 
-    An option by letter or words; a number that is the whole answer, or stated at the end of it,
+    An option by letter or words; a number that is the whole answer, in a box, or stated at the end,
     rounded to `precision` digits where it is a float; a list as it stands.
 
     Source: the rules that MathVista publishes, for what is left of them without a language model
@@ -29,17 +37,16 @@ def is_right_vista(
     """
     if question_type == "multi_choice":
         number = choices.chosen(reply, options or ())
-        return number is not None and options[number].strip() == answer.strip()
-    text = normalise.unwrap(replies.answer_of(reply))
+        if number is None:
+            return False
+        return answer.strip() in (options[number].strip(), chr(ord("A") + number))
+    text = _last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:]
     if answer_type not in ("integer", "float"):
-        return text == normalise.unwrap(answer)
-    given, wanted = _number(text), _number(answer)
-    if given is None:
-        stated = _STATED.search(text)
-        given = _number(stated[1]) if stated else None
+        return normalise.unwrap(text) == normalise.unwrap(answer)
+    given, wanted = _value(text), _number(answer)
     if given is None or wanted is None:
         return False
-    digits = int(precision or 0) if answer_type == "float" else None
+    digits = None if answer_type == "integer" else _digits(precision)
     return given == wanted if digits is None else round(given, digits) == round(wanted, digits)
 
 
@@ -50,21 +57,41 @@ def is_right_vision(reply: str, answer: str, options: Sequence[str]) -> bool:
     Source: our own departure. Published scorers evaluate text as a program.
     """
     text = normalise.unwrap(_last_boxed(replies.answer_of(reply)))
-    if options:
-        wanted = choices.chosen(answer, options)
-        given = choices.chosen(text, options)
-        if given is None:
-            same = [n for n, one in enumerate(options) if _same_value(text, one)]
-            given = same[0] if len(same) == 1 else None
-        return wanted is not None and given == wanted
-    return _same_value(text, answer)
+    if not options:
+        return _same_value(text[-MOST_CHARACTERS:], answer)
+    same = [
+        number for number, one in enumerate(options) if _same_value(text, one, with_percent=False)
+    ]
+    given = same[0] if len(same) == 1 else choices.chosen(text, options)
+    return given is not None and given == choices.chosen(answer, options)
+
+
+def is_right_by_rules(reply: str, answer: str, source: str) -> bool:
+    """Whether the rules that judge rollouts find a reply right."""
+    text = _said_of(_last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:])
+    return answers.judge_by_rules(text, answer, source) is Verdict.RIGHT
+
+
+def _digits(precision: float | None) -> int | None:
+    found = float("nan") if precision is None else float(precision)
+    return int(found) if math.isfinite(found) else None
+
+
+def _value(text: str) -> float | None:
+    """The number that a text is, or states in its first line or at its end."""
+    for one in (text, text.split("\n")[0]):
+        if (found := _number(normalise.unwrap(one))) is not None:
+            return found
+    stated = _STATED.search(normalise.unwrap(text))
+    return _number(stated[1]) if stated else None
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text.replace("$", ""))
-    except ValueError:
+    """A number as it is written in decimals, without thousands set apart; None for other text."""
+    text = text.replace("$", "").replace("\u2212", "-").strip("\u00b0 ")
+    if not re.fullmatch(r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?", text):
         return None
+    value = float(text)
     return value if math.isfinite(value) else None
 
 
@@ -78,18 +105,27 @@ def _last_boxed(text: str) -> str:
         depth += {"{": 1, "}": -1}.get(text[at], 0)
         if not depth:
             return text[first + 1 : at]
-    return text
+    return text[first + 1 :]
 
 
-def _same_value(text: str, answer: str) -> bool:
-    """Whether two expressions are the same; the first may have words around it, or be the other in
-    decimals, of two or more."""
+def _same_value(text: str, answer: str, with_percent: bool = True) -> bool:
+    """Whether two expressions are the same; the first may have words around it, be the other in
+    decimals, of two or more, or where `with_percent` a share of a hundred with its sign."""
+    if len(text) > MOST_CHARACTERS:
+        return False
     wanted = _plain(answer)
     for given in dict.fromkeys((_plain(text), _plain(_said_of(text)))):
-        if given == wanted != "" or expressions.same_value(given, wanted):
+        if not given:
+            continue
+        percent = given.removesuffix("/100") if with_percent else given
+        if wanted.casefold() in (given.casefold(), percent.casefold()):
             return True
-        decimals = re.fullmatch(r"-?\d*\.(\d{2,})", given)
-        if decimals and not re.fullmatch(r"-?\d*\.?\d+", wanted):
+        if re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+|\b(?:pi|sqrt)\b", "", given)):
+            continue  # words: as products of letters they would be the same in any order
+        if expressions.same_value(given, wanted):
+            return True
+        decimals = re.fullmatch(r"-?\d*+\.(\d{2,})", given)
+        if decimals and not re.fullmatch(r"-?\d*+\.?+\d*+", wanted):
             half = 0.5000001 * 10.0 ** -len(decimals[1])
             if expressions.same_value(given, wanted, half):
                 return True
@@ -98,18 +134,26 @@ def _same_value(text: str, answer: str) -> bool:
 
 def _said_of(text: str) -> str:
     """An expression without what is said before it ("The answer is 3") and its unit."""
-    text = re.sub(r"^.*\b(?:answer|result|is)\b\s*(?:is\b|:)?\s*", "", text, flags=re.IGNORECASE)
-    unit = re.fullmatch(
-        rf"({_NUMBER})(?:\s+|\s*\\(?:text|mathrm)\{{\s*|(?=[A-Za-z]{{2}}))[A-Za-z].*", text
-    )
+    text = normalise.unwrap(_SAID.sub("", _without_layout(text)))
+    text = re.split(r"\\approx|\u2248", text)[0].rpartition("=")[2].strip()
+    unit = _UNIT.fullmatch(text)
     return unit[1] if unit else text
+
+
+def _without_layout(text: str) -> str:
+    """An expression without marks that say how it looks."""
+    text = re.sub(r"\\(?:textbf|mathbf)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[,;!$ ]|\$", "", text)
+    return text.replace("{,}", ",").replace("\u2212", "-")
 
 
 def _plain(text: str) -> str:
     """An expression as the rules for expressions read it: a share of a hundred, a power of ten, a
-    mixed number written out."""
-    text = normalise.unwrap(text).replace("$", "").lstrip("+").strip()
+    mixed number written out, without spaces beside signs."""
+    text = normalise.unwrap(_without_layout(text)).lstrip("+").strip()
+    text = re.sub(r"\s*([(),\[\]:])\s*", r"\1", text)
     text = re.sub(r"(?<=\d)\s*\\?%$", "/100", text)
     text = re.sub(rf"^({_NUMBER})e(\d+)$", r"\1*10^\2", text)
-    text = re.sub(r"\\frac(\d)(\d)", r"\\frac{\1}{\2}", text)
-    return re.sub(r"(?<=\d)\s*(?=\\[dt]?frac)", "+", text)
+    text = re.sub(r"\\[dt]?frac(\d)(\d)", r"\\frac{\1}{\2}", text)
+    mixed = re.fullmatch(r"(-?)(\d+)\s*(\\frac\{\d+\}\{\d+\}|(?<=\s)\d+/\d+)", text)
+    return f"{mixed[1]}({mixed[2]}+{mixed[3]})" if mixed else text

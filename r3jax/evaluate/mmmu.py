@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 _KEYS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _NUMBERS = (
-    r"-?\b\d{1,3}(?:,\d{3})+\b",
-    r"-?\d+(?:\.\d+)?[eE][+-]?\d+",
-    r"-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])",
+    r"-?\b\d{1,3}(?:,\d{3})++\b",
+    r"-?(?<!\d)\d+(?:\.\d+)?[eE][+-]?\d+",
+    r"-?(?<!\d)(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])",
 )
 
 
@@ -37,7 +37,7 @@ def candidates(reply: str) -> set[str | float]:
 
 
 def _key_phrases(reply: str) -> Iterable[str]:
-    """The shortest text after a key word of each sentence; the whole reply where there is none."""
+    """The shortest text after a key word of each line; the whole reply where there is none."""
     text = reply.strip().strip(".").lower()
     lines, found = text.split("\n"), []
     for number, line in enumerate(lines):

@@ -2,9 +2,9 @@
 
 import re
 
-from r3jax.reward import normalise
-
-_THOUGHTS = re.compile(r"<(think|analysis)>.*?</\1>", re.DOTALL)
+_THOUGHTS = re.compile(r"<(think(?:ing)?|analysis|reasoning)>.*?</\1>", re.DOTALL)
+_ANSWERS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+MOST_CHARACTERS = 20_000  # of a reply: an answer is at its end
 
 
 def answer_of(reply: str) -> str:
@@ -16,11 +16,11 @@ def answer_of(reply: str) -> str:
     >>> answer_of("<think>It is A or B.</think>\\nB")
     'B'
     """
-    inside = normalise.last_answer(reply)
-    if inside is not None:
-        return inside
-    _, opened, begun = reply.rpartition("<answer>")
-    if opened:
-        return begun.strip()
-    spoken = _THOUGHTS.sub("", reply)
-    return spoken.rpartition("</think>")[2].strip()
+    reply = reply[-MOST_CHARACTERS:]
+    spoken = _THOUGHTS.sub("", reply) if "</" in reply else reply
+    spoken = spoken.rpartition("</think>")[2]
+    for text in (spoken, reply):
+        if found := [one.strip() for one in _ANSWERS.findall(text) if one.strip()]:
+            return found[-1]
+    _, opened, begun = spoken.rpartition("<answer>")
+    return (begun if opened and "</answer>" not in begun else spoken).strip()

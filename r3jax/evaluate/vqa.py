@@ -18,7 +18,7 @@ _NUMBERS = {"none": "0"} | {
         ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     )
 }
-_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`!'
 # Each is also known without any one of its apostrophes.
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't
@@ -55,11 +55,10 @@ def normalise(answer: str) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    has_thousands = re.search(r"(?<=\d),+(?=\d)", text) is not None
     cleaned = text
     for mark in _PUNCTUATION:
         is_loose = f"{mark} " in text or f" {mark}" in text
-        cleaned = cleaned.replace(mark, "" if is_loose or has_thousands else " ")
+        cleaned = cleaned.replace(mark, "" if is_loose else " ")
     return re.sub(r"\.(?!\d)", "", cleaned, count=MOST_POINTS)
 
 
@@ -121,5 +120,5 @@ def exact_match(answer: str, reference: str) -> float:
     Source: GQA, as lmms-eval scores it, but for answers of punctuation alone.
     """
     taken_out = str.maketrans("", "", string.punctuation)
-    given, wanted = (text.lower().translate(taken_out).strip() for text in (answer, reference))
+    given, wanted = (text.strip().lower().translate(taken_out) for text in (answer, reference))
     return float(bool(given) and given == wanted)

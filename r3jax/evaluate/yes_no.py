@@ -5,19 +5,21 @@ import re
 from r3jax.evaluate import replies
 
 _WORD = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_]|['\u2019.]\w)")
+_OPENS = re.compile(r"\W*yes\b(?!\W*(?:and|or|/|no\b|maybe))")
+_STATES = re.compile(r"\banswer(?:\W*is)?\W*yes\b(?!\W*(?:and|or|/)\W*no\b)")
 
 
 def said(reply: str) -> bool | None:
     """True for yes, False for no, None where a reply says neither, or both.
 
-    A reply that opens with "Yes," is one, whatever is denied after it; "No" with a "yes" after it
-    contradicts itself.
+    A reply that opens with "Yes", or says that it is the answer, is one, whatever is denied beside
+    it; "No" with a "yes" after it contradicts itself.
 
     >>> said("**Yes**"), said("There are no dogs."), said("Yes and no"), said("I know")
     (True, False, None, None)
     """
     text = replies.answer_of(reply).lower()
-    if re.match(r"\W*yes\s*[,.;:!]", text):
+    if _OPENS.match(text) or _STATES.search(text):
         return True
     words = set(_WORD.findall(text))
     return words == {"yes"} if len(words) == 1 else None
