@@ -1,4 +1,4 @@
-"""What is read in a reply: options, yes and no, numbers and expressions, as a careful reader does."""
+"""What is read in a reply: options, yes and no, numbers, expressions, as a careful reader does."""
 
 import time
 
