@@ -7,22 +7,31 @@ import http.client
 import json
 import os
 import random
+import sqlite3
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
 
+from r3jax import paths
 from r3jax.kept import Kept
 
 AGAIN = frozenset({408, 409, 425, 429})  # and all of the server's own failures, from 500 on
+LONGEST_WAIT_S = 60.0  # between two tries
+HOPELESS = 20  # failures one after the other, after which the rest of a call is not sent
 Messages = Sequence[Mapping[str, Any]]
 """A conversation as the API takes it: mappings with `role` and `content`."""
 
 
 class EndpointError(RuntimeError):
-    """What an endpoint has not answered, after all tries."""
+    """What an endpoint has not answered, after all tries; `status` is what it said, if anything."""
+
+    def __init__(self, told: str, status: int = 0):
+        super().__init__(told)
+        self.status = status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +41,14 @@ class EndpointConfig:
     The key is in the environment variable `key_variable`, where one is needed. Up to `at_once`
     requests wait at a time, `timeout_s` each; one that fails is sent again, up to `tries` times in
     all, after `backoff_s`, twice that, and so on. Answers are kept in the file `kept`, if it is
-    named.
+    named: on a disk of this machine.
 
-    Raises: ValueError for an address that is none, and a number that is too small.
+    Raises: ValueError for an address or a file that is none, and a number that is too small.
     """
 
     url: str
     model: str
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: str = ""
     temperature: float = 0.0
     max_tokens: int = 512
     at_once: int = 64
@@ -59,30 +68,56 @@ class EndpointConfig:
                 f"endpoint: timeout_s must be above 0 and backoff_s not below, found "
                 f"{self.timeout_s} and {self.backoff_s}"
             )
+        if paths.in_bucket(self.kept):
+            raise ValueError(f"endpoint.kept: expected a file on a disk, found {self.kept!r}")
+
+
+class Asked(NamedTuple):
+    """What came of a call: a reply each, or why there is none; and how many requests were `sent`
+    for it (equal ones once, kept ones not at all), of which so many `failed`."""
+
+    replies: list[str | EndpointError]
+    sent: int
+    failed: int
 
 
 class Endpoint:
-    """Asks an endpoint. `sleep` waits between tries."""
+    """Asks an endpoint. A reply that is not one that `accepts` takes is a failure. `stops` is asked
+    about every second, and says whether to give up what is left.
 
-    def __init__(self, config: EndpointConfig, sleep: Callable[[float], None] = time.sleep):
-        self.config, self._sleep = config, sleep
+    Raises: ValueError for a key that no header may have.
+    """
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        accepts: Callable[[str], bool] = lambda reply: True,
+        stops: Callable[[], bool] = lambda: False,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self.config, self._accepts, self._stops, self._sleep = config, accepts, stops, sleep
+        self._key = _key(config.key_variable)
         self._kept = Kept(config.kept) if config.kept else None
+        self._opener = urllib.request.build_opener(_NoRedirects)
 
-    def ask_all(self, many: Sequence[Messages]) -> list[str | EndpointError]:
-        """The replies to conversations, in order; an error where there is none. Equal ones are
-        asked once."""
+    def ask_all(self, many: Sequence[Messages]) -> Asked:
+        """Sends conversations; returns what comes back, in order."""
         bodies = [self._body(messages) for messages in many]
-        distinct = list(dict.fromkeys(bodies))
-        with ThreadPoolExecutor(min(self.config.at_once, max(1, len(distinct)))) as pool:
-            replies = dict(zip(distinct, pool.map(self._reply, distinct)))
-        return [replies[body] for body in bodies]
+        known = {body: self._known(body) for body in dict.fromkeys(bodies)}
+        sent = [body for body, reply in known.items() if reply is None]
+        call = _Call()
+        with ThreadPoolExecutor(min(self.config.at_once, max(1, len(sent)))) as pool:
+            futures = {pool.submit(self._reply, body, call): body for body in sent}
+            self._await(set(futures), call)
+        known |= {body: future.result() for future, body in futures.items()}
+        failed = sum(isinstance(known[body], EndpointError) for body in sent)
+        return Asked([known[body] for body in bodies], len(sent), failed)
 
-    def ask(self, messages: Messages) -> str:
-        """The reply to a conversation. Raises: EndpointError where there is none."""
-        reply = self._reply(self._body(messages))
-        if isinstance(reply, EndpointError):
-            raise reply
-        return reply
+    def _await(self, pending: set[Future], call: "_Call") -> None:
+        while pending:
+            _, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+            if not call.given_up and self._stops():
+                call.given_up = "given up, as it was asked to stop"
 
     def _body(self, messages: Messages) -> str:
         asked = {
@@ -93,63 +128,134 @@ class Endpoint:
         }
         return json.dumps(asked, sort_keys=True)
 
-    def _reply(self, body: str) -> str | EndpointError:
-        key = hashlib.sha256(body.encode()).hexdigest()
-        if self._kept is not None and (known := self._kept.get(key)) is not None:
-            return known
-        failure = ""
+    def _reply(self, body: str, call: "_Call") -> str | EndpointError:
+        """The reply to a request, after as many tries as it takes or may take."""
+        failure = _Failed(call.given_up)
         for number in range(self.config.tries):
+            if call.given_up:
+                break
             try:
                 reply = self._send(body)
             except _Failed as error:
-                failure = str(error)
+                failure = error
                 if error.is_final or number + 1 == self.config.tries:
                     break
                 spread = self.config.backoff_s * 2**number * (1 + random.random())
-                self._sleep(max(error.after_s, spread))
+                self._sleep(min(max(error.after_s, spread), LONGEST_WAIT_S))
             else:
-                if self._kept is not None:
-                    self._kept.put(key, reply)
+                call.ended(failed=False)
+                self._keep(body, reply)
                 return reply
-        return EndpointError(f"{self.config.url}: {failure}")
+        call.ended(failed=True)
+        return EndpointError(f"{self.config.url}: {failure}", failure.status)
+
+    def _known(self, body: str) -> str | None:
+        if self._kept is None:
+            return None
+        try:
+            return self._kept.get(_name(body))
+        except sqlite3.Error as error:
+            self._do_without(error)
+        return None
+
+    def _keep(self, body: str, reply: str) -> None:
+        if self._kept is not None:
+            try:
+                self._kept.put(_name(body), reply)
+            except (sqlite3.Error, UnicodeError) as error:
+                self._do_without(error)
+
+    def _do_without(self, error: Exception) -> None:
+        print(f"{self.config.kept}: {error}: what is said is not kept any more", flush=True)
+        self._kept = None
 
     def _send(self, body: str) -> str:
         """One try. Raises: _Failed."""
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.config.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
         address = f"{self.config.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(address, body.encode(), headers)
+        request = urllib.request.Request(address, body.encode())
+        request.add_header("Content-Type", "application/json")
+        if self._key:
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        text = self._fetch(request)
         try:
-            with urllib.request.urlopen(request, timeout=self.config.timeout_s) as response:
-                found = json.load(response)
-            reply = found["choices"][0]["message"]["content"]
+            reply = json.loads(text)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise _Failed(f"no chat completion came back: {text[:200]!r}") from error
+        if not isinstance(reply, str) or not self._accepts(reply):
+            raise _Failed(f"a message came back that is no answer: {reply!r:.200}")
+        return reply
+
+    def _fetch(self, request: urllib.request.Request) -> bytes:
+        """What an address answers, all of it within the time for a request."""
+        until = time.monotonic() + self.config.timeout_s
+        try:
+            with self._opener.open(request, timeout=self.config.timeout_s) as response:
+                parts = []
+                while part := response.read1(1 << 16):
+                    parts.append(part)
+                    if time.monotonic() > until:
+                        raise _Failed(f"timed out: no end after {self.config.timeout_s:g} s")
+                if response.length:
+                    raise _Failed(f"the reply broke off, {response.length} bytes before its end")
+                return b"".join(parts)
         except urllib.error.HTTPError as error:
-            with error:
-                told = error.read(500).decode(errors="replace").strip()
             again = error.code in AGAIN or error.code >= 500
-            raise _Failed(
-                f"{error.code} {told}", not again, _seconds(error.headers.get("Retry-After"))
-            ) from error
+            after = _seconds(error.headers.get("Retry-After"))
+            raise _Failed(f"{error.code} {_told(error)}", not again, after, error.code) from error
         except (OSError, http.client.HTTPException) as error:  # timeouts among them
             raise _Failed(f"{type(error).__name__}: {error}") from error
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise _Failed(f"no chat completion came back ({error!r})") from error
-        if not isinstance(reply, str):
-            raise _Failed(f"expected text as the message's content, found {reply!r}")
-        return reply
+
+
+class _Call:
+    """What the threads of a call tell each other: why the rest is not sent, once it is not."""
+
+    def __init__(self):
+        self.given_up, self._in_a_row, self._lock = "", 0, threading.Lock()
+
+    def ended(self, failed: bool) -> None:
+        with self._lock:
+            self._in_a_row = self._in_a_row + 1 if failed else 0
+            if self._in_a_row >= HOPELESS and not self.given_up:
+                self.given_up = f"not sent: {HOPELESS} requests before it failed"
 
 
 class _Failed(Exception):
     """A try that failed: for good, or to be made again after so many seconds at least."""
 
-    def __init__(self, told: str, is_final: bool = False, after_s: float = 0.0):
+    def __init__(self, told: str, is_final: bool = False, after_s: float = 0.0, status: int = 0):
         super().__init__(told)
-        self.is_final, self.after_s = is_final, after_s
+        self.is_final, self.after_s, self.status = is_final, after_s, status
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args, **kwargs) -> None:
+        """A conversation is for the address that was named."""
+
+
+def _key(variable: str) -> str:
+    """The key in an environment variable; errors never show it."""
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"the key in {variable} has characters that no header may have")
+    return key
+
+
+def _name(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _told(error: urllib.error.HTTPError) -> str:
+    """What an error says, as far as it comes."""
+    try:
+        return error.read(500).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException):
+        return ""
+    finally:
+        error.close()
 
 
 def _seconds(retry_after: str | None) -> float:
     try:
-        return max(0.0, min(float(retry_after or 0), 60.0))
+        return max(0.0, float(retry_after or 0))
     except ValueError:
         return 0.0  # a date: the usual time is waited

@@ -1,6 +1,7 @@
-"""Texts by key in a file: many threads and processes may read and add to it, and a kill in the
-middle loses nothing that was added."""
+"""Texts by key in a file: threads and processes of one machine may read and add to it, and a kill
+in the middle loses nothing that was added."""
 
+import contextlib
 import pathlib
 import sqlite3
 import threading
@@ -9,7 +10,7 @@ import threading
 class Kept:
     """The texts of one file, which is made where it is not there.
 
-    Raises: ValueError for a file that is something else.
+    Raises: ValueError for a file that is something else, or on which nothing can be kept.
     """
 
     def __init__(self, path: str | pathlib.Path):
@@ -18,9 +19,13 @@ class Kept:
         self._lock = threading.Lock()
         self._file = sqlite3.connect(path, timeout=60, check_same_thread=False)
         try:
-            self._file.execute("pragma journal_mode=wal")
+            # Some file systems cannot write ahead: they are slower, then.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._file.execute("pragma journal_mode=wal")
             self._file.execute("create table if not exists kept (key text primary key, text text)")
             self._file.commit()
+        except sqlite3.OperationalError as error:
+            raise ValueError(f"{path}: nothing can be kept there ({error})") from error
         except sqlite3.DatabaseError as error:
             raise ValueError(
                 f"{path} is no file of kept answers ({error}): name another one"
@@ -33,7 +38,7 @@ class Kept:
         return None if found is None else found[0]
 
     def put(self, key: str, text: str) -> None:
-        """Adds a text, or replaces it: it is on the disk when this returns."""
+        """Adds a text, or replaces it."""
         with self._lock:
             self._file.execute("insert or replace into kept values (?, ?)", (key, text))
             self._file.commit()

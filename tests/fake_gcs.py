@@ -32,7 +32,7 @@ class Store:
     def __init__(self):
         self.objects: dict[tuple[str, str], tuple[bytes, int]] = {}
         self.uploads: dict[str, tuple[str, str, bytearray]] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._generations = itertools.count(1)
 
     def put(self, bucket: str, name: str, data: bytes) -> dict:
@@ -41,7 +41,7 @@ class Store:
         return self.about(bucket, name)
 
     def about(self, bucket: str, name: str) -> dict:
-        data, generation = self.objects[bucket, name]
+        data, generation = self.objects.get((bucket, name), (b"", 0))  # it may just have gone
         return {
             "kind": "storage#object",
             "bucket": bucket,
@@ -56,7 +56,8 @@ class Store:
         }
 
     def names(self, bucket: str) -> list[str]:
-        return sorted(name for at, name in list(self.objects) if at == bucket)
+        with self.lock:
+            return sorted(name for at, name in self.objects if at == bucket)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -72,19 +73,19 @@ class _Handler(BaseHTTPRequestHandler):
         path = url.path.removeprefix("/download")
         if found := OBJECT.fullmatch(path):
             bucket, name = found[1], unquote(found[2])
-            if (bucket, name) not in self.store.objects:
+            held = self.store.objects.get((bucket, name))
+            if held is None:
                 return self._answer(404, {"error": {"code": 404, "message": "No such object"}})
             if query.get("alt") != "media":
                 return self._answer(200, self.store.about(bucket, name))
-            return self._media(bucket, name, query)
+            return self._media(*held, query)
         if found := OBJECTS.fullmatch(path.rstrip("/")):
             return self._answer(200, self._listed(found[1], query))
         if found := re.fullmatch(r"/storage/v1/b/([^/]+)", path):
             return self._answer(200, {"kind": "storage#bucket", "name": found[1]})
         return self._answer(404, {"error": {"code": 404, "message": self.path}})
 
-    def _media(self, bucket: str, name: str, query: dict):
-        data, generation = self.store.objects[bucket, name]
+    def _media(self, data: bytes, generation: int, query: dict):
         headers = {"x-goog-generation": str(generation), "etag": str(generation)}
         if query.get("ifGenerationNotMatch") == str(generation):
             return self._answer(304, b"", headers)
@@ -133,11 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(404, {"error": {"code": 404, "message": self.path}})
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str], moves: bool = False) -> None:
-        if source not in self.store.objects:
+        held = self.store.objects.get(source)
+        if held is None:
             return self._answer(404, {"error": {"code": 404, "message": str(source)}})
-        about = self.store.put(*target, self.store.objects[source][0])
+        about = self.store.put(*target, held[0])
         if moves:
-            self.store.objects.pop(source)
+            self.store.objects.pop(source, None)
         return self._answer(200, {"done": True, "resource": about, **about})
 
     def _upload(self, bucket: str, query: dict, body: bytes):
@@ -228,5 +230,6 @@ def serving() -> Store:
         "STORAGE_EMULATOR_HOST": url,
         "TENSORSTORE_GCS_HTTP_URL": url,
         "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",
+        "no_proxy": "127.0.0.1",
     }
     return store

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 @dataclasses.dataclass(frozen=True)
 class Reply:
     """What comes back: a message's `text`, or with another `status` or `body` something else, after
-    `delay_s`; nothing at all where the connection `drops`."""
+    `delay_s`; nothing at all where the connection `drops`, half of it where it `breaks_off`."""
 
     text: str = ""
     status: int = 200
@@ -20,6 +20,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     delay_s: float = 0.0
     drops: bool = False
+    breaks_off: bool = False
 
 
 class Script:
@@ -53,10 +54,13 @@ def serving(answer: Callable[[int, dict], Reply]) -> Iterator[Script]:
             message = {"choices": [{"message": {"role": "assistant", "content": reply.text}}]}
             body = (json.dumps(message) if reply.body is None else reply.body).encode()
             self.send_response(reply.status)
-            for name, value in (("content-length", str(len(body))), *reply.headers):
+            promised = len(body) * (2 if reply.breaks_off else 1)
+            for name, value in (("content-length", str(promised)), *reply.headers):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+            if reply.breaks_off:
+                self.close_connection = True
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 256

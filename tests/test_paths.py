@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from r3jax import added, metrics, paths
 from r3jax.checkpoint import directory, hf
 from r3jax.checkpoint.errors import CheckpointError
-from r3jax.data import images, sources
+from r3jax.data import image_sizes, images, sources
 from r3jax.run import origins
 from tests import fake_gcs, tiny
 
@@ -155,12 +155,12 @@ def test_rows_in_a_bucket_have_their_images_beside_them(place):
         Image.fromarray(tiny.image(0)).save(file, "PNG")
     (found,) = sources.read_rl(str(place / "rl.json"))
     np.testing.assert_array_equal(images.open_image(found.image), tiny.image(0))
-    assert images.read_size(found.image) == tiny.image(0).shape[:2]
+    assert image_sizes.read_size(found.image) == tiny.image(0).shape[:2]
     rotated = Image.Exif()
     rotated[ExifTags.Base.Orientation], rotated[ExifTags.Base.ImageDescription] = 6, "x" * 60_000
     with (place / "images" / "1.jpg").open("wb") as file:  # a header longer than what is read first
         Image.fromarray(tiny.image(0)[:60]).save(file, "JPEG", exif=rotated, comment="y" * 60_000)
-    assert images.read_sizes([place / "images" / "1.jpg"]) == {
+    assert image_sizes.read_sizes([place / "images" / "1.jpg"]) == {
         place / "images" / "1.jpg": (tiny.image(0).shape[1], 60)
     }
 

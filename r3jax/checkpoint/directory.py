@@ -1,6 +1,7 @@
 """Replacing a directory as a whole, so that a full disk or a kill never leaves half of one."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,29 +84,34 @@ class _OnDisk:
 
 
 class _InBucket:
-    """Files are moved one by one: as long as the mark is not there, the directory is not whole."""
+    """Files are moved one by one: as long as the mark is not there, the directory is not whole. The
+    object `WHOLE` beside them says that all were written, and which they are."""
+
+    WHOLE = ".whole"
 
     @staticmethod
     def recover(directory: Path, partial: Path, mark: str) -> None:
-        # A directory without the mark is never written over, so that one beside which there is a
-        # mark was being written over when that broke off.
-        if (partial / mark).exists() and directory.exists() and not (directory / mark).exists():
-            _InBucket._move(directory, partial, mark)
+        if (partial / _InBucket.WHOLE).exists():  # killed while it moved, or just before
+            _InBucket.swap(directory, partial, mark)
 
     @staticmethod
     def settle(partial: Path) -> None:
-        pass
+        names = sorted(path.name for path in paths.inside(partial))
+        (partial / _InBucket.WHOLE).write_text(json.dumps(names))
 
     @staticmethod
     def swap(directory: Path, partial: Path, mark: str) -> None:
-        (directory / mark).unlink(missing_ok=True)
-        paths.remove_tree(directory)
-        _InBucket._move(directory, partial, mark)
-
-    @staticmethod
-    def _move(directory: Path, partial: Path, mark: str) -> None:
-        for path in sorted(paths.inside(partial), key=lambda path: path.name == mark):
-            paths.move_in_bucket(path, directory / path.name)
+        names = json.loads((partial / _InBucket.WHOLE).read_text())
+        waiting = {path.name for path in paths.inside(partial)}
+        if mark in waiting:  # it comes last, so that what is there may be in pieces, or old
+            (directory / mark).unlink(missing_ok=True)
+            old = paths.inside(directory) if directory.exists() else ()
+            for path in [one for one in old if one.name not in names or one.name in waiting]:
+                path.unlink(missing_ok=True)
+        for name in sorted(names, key=lambda name: name == mark):
+            if name in waiting:
+                paths.move_in_bucket(partial / name, directory / name)
+        (partial / _InBucket.WHOLE).unlink()
 
 
 def _is_empty(directory: Path) -> bool:

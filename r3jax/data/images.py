@@ -7,28 +7,22 @@ import os
 import pathlib
 import struct
 import zlib
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from r3jax import paths
 from r3jax.data import frames
 from r3jax.records import Region
 
-HEADER_BYTES = 2**16  # of a file in a bucket, where its size most likely stands
-READERS = 32  # threads that read headers: most of the time they wait
 MAX_PIXELS = 2**26  # 67 megapixels, 192 MiB as RGB: above any camera or scan in the training sets
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 BICUBIC = Image.Resampling.BICUBIC
 LANCZOS = Image.Resampling.LANCZOS
 
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
-
 # Everything that Pillow's decoders are known to raise on damaged bytes.
-_DECODE_ERRORS = (
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -149,8 +143,8 @@ def open_image(
         raise ImageError(
             str(path), ImageFault.UNREADABLE, "a readable file", str(error), "check the file"
         ) from error
-    except _DECODE_ERRORS as error:
-        raise _damaged(path, error) from error
+    except DECODE_ERRORS as error:
+        raise damaged(path, error) from error
     with image:
         if image.width * image.height > max_pixels:
             raise _too_large(path, f"{image.width} x {image.height} pixels", max_pixels)
@@ -159,44 +153,8 @@ def open_image(
             return np.asarray(to_rgb(ImageOps.exif_transpose(image), str(path)))
         except ImageError:
             raise
-        except _DECODE_ERRORS as error:
-            raise _damaged(path, error) from error
-
-
-def read_size(source: ImageSource) -> tuple[int, int]:
-    """Height and width of the image as it is opened, from its header; ImageError where that says
-    nothing."""
-    try:
-        if isinstance(source, StoredImage):
-            return _size(source.stream())
-        if not paths.in_bucket(source):
-            return _size(source)
-        try:
-            return _size(io.BytesIO(paths.head(source, HEADER_BYTES)))
-        except _DECODE_ERRORS:  # a long header
-            return _size(io.BytesIO(source.read_bytes()))
-    except (*_DECODE_ERRORS, Image.DecompressionBombError) as error:
-        raise _damaged(source, error) from error
-
-
-def read_sizes(sources: Iterable[ImageSource]) -> dict[ImageSource, tuple[int, int]]:
-    """The sizes of images, of those whose headers say one; many are read at a time."""
-
-    def size(source: ImageSource) -> tuple[int, int] | None:
-        try:
-            return read_size(source)
-        except ImageError:
-            return None  # whoever opens it says what is wrong with it, and in which row
-
-    distinct = list(dict.fromkeys(sources))
-    with ThreadPoolExecutor(READERS) as pool:
-        return {one: found for one, found in zip(distinct, pool.map(size, distinct)) if found}
-
-
-def _size(file: pathlib.Path | BinaryIO) -> tuple[int, int]:
-    with Image.open(file, formats=FORMATS) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-        return (image.width, image.height) if turned else (image.height, image.width)
+        except DECODE_ERRORS as error:
+            raise damaged(path, error) from error
 
 
 def _readable(file: pathlib.Path | BinaryIO) -> pathlib.Path | BinaryIO:
@@ -215,7 +173,7 @@ def _too_large(path: str | ImageSource, found: str, max_pixels: int) -> ImageErr
     )
 
 
-def _damaged(path: str | ImageSource, error: Exception) -> ImageError:
+def damaged(path: str | ImageSource, error: Exception) -> ImageError:
     return ImageError(
         str(path),
         ImageFault.DAMAGED,

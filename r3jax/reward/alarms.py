@@ -1,4 +1,5 @@
-"""Alarms for a policy that stops looking or stops thinking while its reward still looks well.
+"""Alarms for a policy that stops looking or stops thinking while its reward still looks well, and
+for a judge that fails.
 
 Source: the evaluation logs published with the VLM-R3 code, where almost every answer holds exactly
 one crop, no thought is ever closed and most answers have no text after the last crop.
@@ -24,9 +25,9 @@ _ADVICE = {
         "fewer episodes make any look at all; check that questions need one (accuracy without "
         "crops), and raise the region reward"
     ),
-    "unknown": (
-        "so many answers have no verdict and teach nothing; see that the judge answers, or choose "
-        "questions whose answers rules can read"
+    "judge_failed": (
+        "so many answers that it was asked about have no verdict and teach nothing; see what its "
+        "endpoint says"
     ),
 }
 
@@ -36,15 +37,15 @@ class AlarmConfig:
     """When to raise an alarm; a threshold of 0 is never crossed.
 
     A metric is alarming below its threshold, or below `drop` times its running mean (a mean with
-    decay `decay`, trusted after `warmup` steps); the share of `unknown` verdicts above its own. The
-    same alarm comes again after `repeat` steps.
+    decay `decay`, trusted after `warmup` steps); `judge_failed`, where there is a judge, above its
+    own. The same alarm comes again after `repeat` steps.
     """
 
     looks_per_answer: float = 0.5
     text_after_look: float = 0.2
     closed_thoughts: float = 0.2
     tool_rate: float = 0.4
-    unknown: float = 0.3
+    judge_failed: float = 0.2
     drop: float = 0.5
     decay: float = 0.95
     warmup: int = 10
@@ -89,12 +90,12 @@ class Alarms:
             decay = self.config.decay
             self._means[name] = decay * mean + (1 - decay) * value
         self._seen += 1
-        unknown, most = summary["unknown"], self.config.unknown
-        if most and unknown > most and self._due("unknown", step):
-            self._last["unknown"] = step
+        failed, most = summary.get("judge_failed", 0.0), self.config.judge_failed
+        if most and failed > most and self._due("judge_failed", step):
+            self._last["judge_failed"] = step
             messages.append(
-                f"step {step}: unknown is {unknown:.3f}, above the threshold {most:g}: "
-                f"{_ADVICE['unknown']}"
+                f"step {step}: judge_failed is {failed:.3f}, above the threshold {most:g}: "
+                f"{_ADVICE['judge_failed']}"
             )
         return messages
 

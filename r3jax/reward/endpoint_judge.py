@@ -1,7 +1,7 @@
 """A judge behind an endpoint: a language model says whether an answer is the right one.
 
 What it is asked about is data to it: question and answers come as one JSON object, and it says one
-of three words. Anything else it says is UNKNOWN, and so is what it could not be asked.
+of three words. Where it says anything else, or nothing, it has failed, and the answer is UNKNOWN.
 """
 
 import collections
@@ -22,10 +22,14 @@ SYSTEM = (
     "else, says less than was asked, hedges between several answers, or gives none; UNKNOWN if you "
     "cannot tell. Say one of these three words and nothing else."
 )
-MOST_CHARACTERS = 2000  # of an answer: what is longer is no answer
+MOST_CHARACTERS = 2000  # of an answer: what is longer is none, and wrong
+REFUSED = frozenset(
+    {401, 403, 404}
+)  # statuses that say that nobody may ask, or that nobody is there
 _WORDS = {verdict.name: verdict for verdict in Verdict}
 _RECENT = 200  # requests by which an outage is told
 _FEWEST = 20  # below so many, failures tell nothing
+_SLICE_S = 1.0  # of a pause, after which it is asked whether to go on waiting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,42 +53,83 @@ class JudgeConfig:
 
 
 class EndpointJudge:
-    """A `judge.Judge`. `note` tells people that training waits, `sleep` waits."""
+    """A `judge.Judge`. `note` tells people that training waits; `stops` is asked about every second
+    meanwhile, and says whether to give up; `sleep` waits.
+
+    Raises: ValueError where the endpoint refuses everybody before it has answered anything.
+    """
 
     def __init__(
         self,
         config: JudgeConfig,
         note: Callable[[str], None] = print,
+        stops: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
     ):
         self.config = config
-        self._endpoint = Endpoint(dataclasses.replace(config.endpoint, max_tokens=8), sleep)
-        self._note, self._sleep = note, sleep
-        self._failed: collections.deque[bool] = collections.deque(maxlen=_RECENT)
+        self._endpoint = Endpoint(
+            config.endpoint, lambda reply: read(reply) is not None, stops, sleep
+        )
+        self._note, self._stops, self._sleep = note, stops, sleep
+        self._recent: collections.deque[bool] = collections.deque(maxlen=_RECENT)
+        self._sent = self._failed = 0
+        self._has_answered = False
 
     def __call__(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """A verdict for each request, in order."""
-        asked = [messages(one) for one in requests]
-        replies = self._endpoint.ask_all(asked)
-        self._failed.extend(isinstance(reply, EndpointError) for reply in replies)
-        while self._is_out():
-            failed = [n for n, reply in enumerate(replies) if isinstance(reply, EndpointError)]
-            if not failed:
+        verdicts = [
+            Verdict.WRONG if len(one.answer) > MOST_CHARACTERS else Verdict.UNKNOWN
+            for one in requests
+        ]
+        left = [number for number, verdict in enumerate(verdicts) if verdict is Verdict.UNKNOWN]
+        while left:
+            error, left = self._ask(requests, verdicts, left)
+            if not left or not self._is_out() or self._stops():
                 break
             self._note(
-                f"the judge failed {sum(self._failed)} of the last {len(self._failed)} times "
-                f"({replies[failed[-1]]}): training waits for it, {self.config.pause_s:g} s"
+                f"the judge failed {sum(self._recent)} of the last {len(self._recent)} times "
+                f"({error}): training waits for it, {self.config.pause_s:g} s"
             )
-            self._sleep(self.config.pause_s)
-            again = self._endpoint.ask_all([asked[number] for number in failed])
-            for number, reply in zip(failed, again):
-                replies[number] = reply
-            self._failed.extend(isinstance(reply, EndpointError) for reply in again)
-        return [Verdict.UNKNOWN if isinstance(one, EndpointError) else read(one) for one in replies]
+            self._wait()
+            self._recent.clear()
+        return verdicts
+
+    def counts(self) -> tuple[int, int]:
+        """How many requests were sent since the last time that this was asked, and how many of them
+        failed."""
+        found, self._sent, self._failed = (self._sent, self._failed), 0, 0
+        return found
+
+    def _ask(
+        self, requests: Sequence[JudgeRequest], verdicts: list[Verdict], numbers: Sequence[int]
+    ) -> tuple[EndpointError | None, list[int]]:
+        """Asks about requests of these numbers and writes down what is said; returns the last
+        failure, and the numbers of those that may be asked again."""
+        asked = self._endpoint.ask_all([messages(requests[number]) for number in numbers])
+        self._sent, self._failed = self._sent + asked.sent, self._failed + asked.failed
+        self._recent.extend([True] * asked.failed + [False] * (asked.sent - asked.failed))
+        self._has_answered |= asked.failed < len(asked.replies)
+        last, failed = None, []
+        for number, reply in zip(numbers, asked.replies, strict=True):
+            if isinstance(reply, str):
+                verdicts[number] = read(reply)
+                continue
+            last = reply
+            if reply.status in REFUSED and not self._has_answered:
+                raise ValueError(f"judge: {reply}: correct its url, its model or its key")
+            if not reply.status or reply.status in REFUSED or reply.status >= 408:
+                failed.append(number)  # else it is this request that cannot be answered
+        return last, failed
+
+    def _wait(self) -> None:
+        left = self.config.pause_s
+        while left > 0 and not self._stops():
+            self._sleep(min(left, _SLICE_S))
+            left -= _SLICE_S
 
     def _is_out(self) -> bool:
-        share = sum(self._failed) / max(1, len(self._failed))
-        return len(self._failed) >= _FEWEST and share > self.config.pause_above
+        share = sum(self._recent) / max(1, len(self._recent))
+        return len(self._recent) >= _FEWEST and share > self.config.pause_above
 
 
 def messages(request: JudgeRequest) -> list[dict[str, str]]:
@@ -92,7 +137,7 @@ def messages(request: JudgeRequest) -> list[dict[str, str]]:
     asked = {
         "question": request.question,
         "right_answer": request.gold,
-        "answer": request.answer[:MOST_CHARACTERS],
+        "answer": request.answer,
     }
     return [
         {"role": "system", "content": SYSTEM},
@@ -100,10 +145,11 @@ def messages(request: JudgeRequest) -> list[dict[str, str]]:
     ]
 
 
-def read(reply: str) -> Verdict:
-    """The verdict that a reply is: one of three words, in whatever case, with a point or not.
+def read(reply: str) -> Verdict | None:
+    """The verdict that a reply is, one of three words, in whatever case, with a point or not; None
+    for anything else.
 
-    >>> read("Right.").value, read("It is right").value
-    ('right', 'unknown')
+    >>> read("Right.").value, read("It is right")
+    ('right', None)
     """
-    return _WORDS.get(reply.strip().strip(".*\"'`").upper(), Verdict.UNKNOWN)
+    return _WORDS.get(reply.strip().strip(".*\"'`").upper())

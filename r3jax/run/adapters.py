@@ -62,7 +62,8 @@ def check_base(directory: str | Path, fingerprint: str, advice: str) -> None:
         is_there = paths.of(directory).is_dir()
         raise CheckpointError(
             f"{directory} {'has another content than' if is_there else 'is not there, which is'} "
-            f"the model that the adapters of the checkpoint learnt beside: {advice}"
+            f"the model that the adapters of the checkpoint learnt beside"
+            f"{origins.MOVED if origins.moved_between(fingerprint, found) else ''}: {advice}"
         )
 
 

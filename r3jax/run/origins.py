@@ -7,6 +7,8 @@ from pathlib import Path
 from r3jax import metrics, paths
 from r3jax.data import sources
 
+IN_BUCKET = "bucket:"
+MOVED = ", or lay on a disk and lies in a bucket, or the other way, which cannot be compared"
 DESCRIBED_BY = ("dataset_info.json", "features.json")  # of a TFDS data set: size, shards, features
 
 
@@ -47,18 +49,26 @@ def check(before: Mapping[str, str], now: Mapping[str, str], workdir: Path) -> N
     """Raises ValueError where a run would go on with other inputs than it began with."""
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
+        moved = any(moved_between(before.get(name, ""), now[name]) for name in changed)
         raise ValueError(
-            f"{workdir} holds a run whose {' and '.join(changed)} had another content than now: "
-            "put back what was there, or name a new workdir"
+            f"{workdir} holds a run whose {' and '.join(changed)} had another content than now"
+            f"{MOVED if moved else ''}: put back what was there, or name a new workdir"
         )
 
 
+def moved_between(before: str, now: str) -> bool:
+    """Whether one of two fingerprints is of something in a bucket and the other is not, so that
+    they say nothing of each other."""
+    return before.startswith(IN_BUCKET) != now.startswith(IN_BUCKET)
+
+
 def _digest_all(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+    digest, kind = hashlib.sha256(), ""
     for path in files:
         if paths.in_bucket(path):
             digest.update(paths.checksum(path).encode())
+            kind = IN_BUCKET
             continue
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return kind + digest.hexdigest()

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from r3jax import hosts, metrics, paths, shares
 from r3jax import mesh as mesh_lib
-from r3jax.data import images, pipelines, sources, traces, vlir
+from r3jax.data import image_sizes, pipelines, sources, traces, vlir
 from r3jax.phases import Phase, span
 from r3jax.reward import scoring, terms
 from r3jax.reward.alarms import AlarmConfig, Alarms
@@ -57,20 +57,19 @@ def run(
     start, learning, state = _begin(config, workdir, mesh, share)
     rows = sources.read_rl(config.data)
     hosts.goes_on("reading the sizes of images")
-    sizes = images.read_sizes(row.image for row in rows).values()
+    sizes = image_sizes.read_sizes(row.image for row in rows).values()
     eng = _make_engine(config, start, learning, rolling, sizes)
     lending = weights.weights_of(eng.programs, eng.model.config, eng.model.dtype)
     iterator = _questions(config, start, rows, share)
-    judge = _judge(config, paths.of(workdir))
-    rewards = {"config": config.reward, "judge": judge, "extra_terms": extra_terms}
-    score = functools.partial(scoring.score, **rewards)
     made_from = origins.fingerprints(config.model, config.data, config.adapters)
     session = Session(workdir, title, config, state, iterator, SHOWN, made_from, profile)
     with session as run:
         state = run.state
         if told := mesh_lib.unused(mesh):
             run.progress.note(told)
-        watch = remember(config.alarms, run.workdir)
+        watch, judge = remember(config.alarms, run.workdir), _judge(config, run)
+        rewards = {"config": config.reward, "judge": judge, "extra_terms": extra_terms}
+        score = functools.partial(scoring.score, **rewards)
         if not run.is_done:
             every_program(config, eng, lending, learning, state, warm.compile_for)
         for step in run.steps():
@@ -86,7 +85,7 @@ def run(
             del policy  # an update needs the memory
             rolled = time.monotonic()
             state, numbers, suspects = policy_update.update(config, learning, state, scored, start)
-            summary = refill.summarise(first, scored, share)
+            summary = refill.summarise(first, scored, share) | _judge_numbers(judge)
             messages = watch.check(step, summary)
             numbers = {**summary, **watch.numbers(step), **numbers}
             run.record(step, numbers, _speeds(tally, began, rolled), suspects)
@@ -160,22 +159,30 @@ def _check(
         warm.check_crops(config.buckets, start.form, groups * config.rollout.episodes)
 
 
-def _judge(config: RgrpoRunConfig, workdir: Path) -> EndpointJudge | None:
-    """The judge of a run. What it says is kept in the workdir, by each host for itself; in a bucket
-    it is not, unless a file is named."""
+def _judge(config: RgrpoRunConfig, run: Session) -> EndpointJudge | None:
+    """The judge of a run. What it says is kept on this machine: in the file that is named, or in
+    the workdir, unless that is in a bucket; of several hosts each has a file of its own."""
     if config.judge is None:
         return None
     asked = config.judge.endpoint
-    if not asked.kept and not paths.in_bucket(workdir):
-        asked = dataclasses.replace(
-            asked, kept=str(workdir / f"judge-{jax.process_index()}.sqlite")
-        )
+    kept = asked.kept or ("" if paths.in_bucket(run.workdir) else str(run.workdir / "judge.sqlite"))
+    if kept and jax.process_count() > 1:
+        kept += f"-{jax.process_index()}"
 
-    def note(text: str) -> None:
+    def stops() -> bool:
         hosts.goes_on("waiting for the judge")
-        print(text, flush=True)
+        return run.is_stopping
 
-    return EndpointJudge(dataclasses.replace(config.judge, endpoint=asked), note)
+    configured = dataclasses.replace(config.judge, endpoint=dataclasses.replace(asked, kept=kept))
+    return EndpointJudge(configured, run.progress.note, stops)
+
+
+def _judge_numbers(judge: EndpointJudge | None) -> dict[str, float]:
+    """The share of a step's requests to the judge, those of all hosts, that failed."""
+    if judge is None:
+        return {}
+    sent, failed = map(sum, zip(*hosts.gather("what the judge did", judge.counts())))
+    return {"judge_failed": failed / max(1, sent)}
 
 
 def _report(config: RgrpoRunConfig, workdir: Path, title: str, step: int, scored, start) -> None:

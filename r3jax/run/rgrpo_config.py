@@ -26,7 +26,8 @@ class RgrpoRunConfig:
     as each other decode and pad better together. `dtype` is that of computation: weights that learn
     and their moments are float32. With `lora` adapters alone learn, beside a base in `dtype`:
     fresh ones, or those of the run with the workdir `adapters`. What rules cannot judge goes to
-    `judge`, if there is one, whose answers are kept in the workdir unless it names a file.
+    `judge`, if there is one; what it says is kept in the workdir, unless it names a file, or the
+    workdir is in a bucket.
 
     Raises: ValueError for a number that is too small, or adapters of a part that has none.
     """

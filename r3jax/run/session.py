@@ -117,6 +117,11 @@ class Session:
                 stack.callback(self.metrics.close)
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether a signal has asked this host to stop: the step that is going on is the last."""
+        return self._stop.asked
+
+    @property
     def is_done(self) -> bool:
         """Whether no step is left: nothing needs to be compiled."""
         return self.start >= self.config.steps

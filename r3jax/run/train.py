@@ -160,6 +160,7 @@ def _check_same(before: Mapping, now: Mapping, workdir: Path) -> None:
             f"{workdir} holds a run with another config: {'; '.join(lines)}. Name a new workdir, "
             "or go on with the config as it was (steps may grow; buckets, mesh, "
             "micro_batch, logit_chunk, remat, rollout.tensor, the learning_rate, checkpoint, "
+            "where and how patiently a judge is asked, "
             "alarms and tensorboard may change)"
         )
 

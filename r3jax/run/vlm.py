@@ -76,10 +76,12 @@ class VLM:
 
     @functools.cached_property
     def _on_device(self) -> dict:
+        self.__dict__.pop("_policy", None)  # weights lie there once
         return jax.tree.map(jnp.asarray, self.params)
 
     @functools.cached_property
     def _policy(self) -> qwen.Policy:
+        self.__dict__.pop("_on_device", None)
         return weights.sent(self.params, self._model.dtype)
 
     @functools.cached_property

@@ -257,8 +257,9 @@ def empty_updates(
         for tokens in shapes.stream_tokens(places):
             stream = lay_out(*lengths, prompt_tokens, suffix_tokens, tokens, rows)
             # As shapes: those of a whole slice would not fit in a host's memory.
-            table = kept and jax.ShapeDtypeStruct((rows, tokens, *kept.shape), kept.dtype)
-            for shown in [table] if kept else to_encode:
+            shape = () if kept is None else (rows, tokens, *kept.shape)
+            table = None if kept is None else jax.ShapeDtypeStruct(shape, kept.dtype)
+            for shown in to_encode if table is None else [table]:
                 yield UpdateBatch(
                     prompt, suffix, stream, shown, advantage, counted, objective.totals()
                 )

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from r3jax.data import array_records, chat, frames, images, looks, pipelines, sources, traces
+from r3jax.data import (
+    array_records,
+    chat,
+    frames,
+    image_sizes,
+    looks,
+    pipelines,
+    sources,
+    traces,
+)
 from r3jax.data.tfds_builder import LookAgainWorld
 from r3jax.data.vlir import RowError
 from r3jax.data.world import files
@@ -79,7 +88,7 @@ def test_questions_are_the_same_from_files_and_from_array_records(both):
             other.source,
             other.tags,
         )
-        assert images.read_size(record.image) == one.images[0].shape[:2]
+        assert image_sizes.read_size(record.image) == one.images[0].shape[:2]
 
 
 def test_every_world_has_a_folder_of_its_own(tmp_path):

@@ -21,8 +21,8 @@ QUICK = {"model": "judge", "backoff_s": 0.01, "timeout_s": 5.0}
 def judge(url: str, **options) -> EndpointJudge:
     names = {field.name for field in dataclasses.fields(EndpointConfig)}
     asked = {name: options.pop(name) for name in list(options) if name in names}
-    sleep, note = options.pop("sleep", time.sleep), options.pop("note", print)
-    return EndpointJudge(JudgeConfig(EndpointConfig(url, **QUICK | asked), **options), note, sleep)
+    given = {name: options.pop(name) for name in ("note", "stops", "sleep") if name in options}
+    return EndpointJudge(JudgeConfig(EndpointConfig(url, **QUICK | asked), **options), **given)
 
 
 def requests(count: int) -> list[JudgeRequest]:
@@ -46,6 +46,10 @@ def test_a_thousand_verdicts_of_a_judge_that_fails_three_times_in_ten_are_right_
         Reply(body="<html>garbage"),
         Reply(body='{"choices": []}'),
         Reply(drops=True),
+        Reply(status=503, body="overloaded", breaks_off=True),
+        Reply("RIGHT", breaks_off=True),
+        Reply("As an AI, I think it is right."),
+        Reply("\ud83d"),
     ]
     fails = [rng.choice(failures) if rng.random() < 0.3 else None for _ in range(4000)]
 
@@ -88,32 +92,51 @@ def test_equal_answers_are_asked_about_once():
         assert len(script.requests) == 1
 
 
+def ask_once(url: str, **options) -> str | EndpointError:
+    sleep = options.pop("sleep", time.sleep)
+    made = Endpoint(EndpointConfig(url, "judge", **options), sleep=sleep)
+    return made.ask_all([[]]).replies[0]
+
+
 def test_what_cannot_succeed_is_not_tried_again_and_what_can_waits_as_long_as_it_is_told(
     monkeypatch,
 ):
-    monkeypatch.setenv("JUDGE_KEY", "secret")
-    waited = []
-    config = {"key_variable": "JUDGE_KEY", "tries": 3, "backoff_s": 0.01}
+    monkeypatch.setenv("JUDGE_KEY", "secret\n")
+    waited, config = [], {"key_variable": "JUDGE_KEY", "tries": 3, "backoff_s": 0.01}
     with serving(lambda number, request: Reply(status=401, body="no such key")) as script:
-        made = Endpoint(EndpointConfig(script.url, "judge", **config), waited.append)
-        with pytest.raises(EndpointError, match="401 no such key"):
-            made.ask([])
+        found = ask_once(script.url, **config)
+        assert isinstance(found, EndpointError) and "401 no such key" in str(found)
         assert len(script.requests) == 1 and script.keys == ["Bearer secret"]
+        with pytest.raises(ValueError, match="401 no such key: correct its url, its mod"):
+            judge(script.url)(requests(3))
     slow = Reply(status=429, headers=(("retry-after", "7"),))
     with serving(lambda number, request: slow if number < 2 else Reply("yes")) as script:
-        made = Endpoint(EndpointConfig(script.url, "judge", **config), waited.append)
-        assert made.ask([]) == "yes"
+        assert ask_once(script.url, **config, sleep=waited.append) == "yes"
     assert waited == [7.0, 7.0]
+    monkeypatch.setenv("JUDGE_KEY", "se\ncret")
+    with pytest.raises(ValueError, match="the key in JUDGE_KEY has characters") as told:
+        ask_once("http://x/v1", **config)
+    assert "cret" not in str(told.value)
 
 
-def test_an_endpoint_that_is_not_there_or_too_slow_is_named():
-    nobody = Endpoint(EndpointConfig("http://127.0.0.1:9/v1", "judge", tries=2, backoff_s=0.0))
-    with pytest.raises(EndpointError, match=r"http://127\.0\.0\.1:9/v1: .*refused"):
-        nobody.ask([])
+def test_an_endpoint_that_is_not_there_or_too_slow_or_leads_elsewhere_is_named():
+    found = ask_once("http://127.0.0.1:9/v1", tries=2, backoff_s=0.0)
+    assert str(found).startswith("http://127.0.0.1:9/v1: ") and "refused" in str(found)
     with serving(lambda number, request: Reply("late", delay_s=1.0)) as script:
-        slow = EndpointConfig(script.url, "judge", tries=1, timeout_s=0.1)
-        with pytest.raises(EndpointError, match="timed out"):
-            Endpoint(slow).ask([])
+        assert "timed out" in str(ask_once(script.url, tries=1, timeout_s=0.1))
+    there = Reply(status=302, headers=(("location", "http://127.0.0.1:9/v1"),))
+    with serving(lambda number, request: there) as script:
+        assert "302" in str(ask_once(script.url, tries=2))
+        assert len(script.requests) == 1
+
+
+def test_an_outage_is_told_before_everything_was_sent():
+    with serving(lambda number, request: Reply(status=500)) as script:
+        found = Endpoint(EndpointConfig(script.url, "judge", tries=1, at_once=4)).ask_all(
+            [[{"role": "user", "content": str(number)}] for number in range(100)]
+        )
+    assert found.sent == found.failed == 100 and len(script.requests) < 30
+    assert "not sent: 20 requests before it failed" in str(found.replies[-1])
 
 
 def test_an_answer_has_no_instructions_for_the_judge():
@@ -124,26 +147,34 @@ def test_an_answer_has_no_instructions_for_the_judge():
     for reply in ("RIGHT", "right.", " **Right** "):
         assert read(reply) is Verdict.RIGHT
     for reply in ("", "It is RIGHT", "RIGHT or WRONG", "RIGHT\nWRONG", "yes"):
-        assert read(reply) is Verdict.UNKNOWN
+        assert read(reply) is None
+
+
+def test_an_answer_that_is_a_book_is_wrong_without_being_asked_about():
+    long = JudgeRequest("How many?", "8", "8" + " or so" * 1000)
+    with serving(lambda number, request: Reply("RIGHT")) as script:
+        assert judge(script.url)([long, *requests(1)]) == [Verdict.WRONG, Verdict.RIGHT]
+        assert len(script.requests) == 1
 
 
 def test_training_waits_for_a_judge_that_is_out_and_not_for_one_that_fails_now_and_then():
-    up, notes, waits = [], [], []
+    up, notes, slept = [], [], []
 
     def answer(number: int, request: dict) -> Reply:
         return Reply(verdict_on(request)) if up else Reply(status=502)
 
     def sleep(seconds: float) -> None:
-        if seconds == 30:  # a pause; else it is between two tries
-            waits.append(seconds)
-            if len(waits) == 3:
-                up.append(True)
+        slept.append(seconds)
+        if slept.count(1.0) == 3 * 30:  # three pauses, a second at a time
+            up.append(True)
 
     with serving(answer) as script:
         waiting = judge(script.url, pause_s=30, tries=2, sleep=sleep, note=notes.append)
         found = waiting(requests(40))
-    assert len(waits) == 3 and Verdict.UNKNOWN not in found
+    assert len(notes) == 3 and Verdict.UNKNOWN not in found and slept.count(1.0) == 90
     assert "the judge failed 40 of the last 40 times" in notes[0] and "502" in notes[0]
+    sent, failed = waiting.counts()
+    assert (sent, failed) == (160, 120) and waiting.counts() == (0, 0)
 
     def sometimes(number: int, request: dict) -> Reply:
         return Reply(status=502) if number % 4 == 0 else Reply("WRONG")
@@ -154,13 +185,26 @@ def test_training_waits_for_a_judge_that_is_out_and_not_for_one_that_fails_now_a
     assert len(notes) == 3
 
 
-def test_many_answers_without_a_verdict_are_an_alarm():
+def test_a_run_that_is_to_stop_waits_no_longer():
+    asked = []
+
+    def stops() -> bool:
+        asked.append(True)
+        return len(asked) > 5
+
+    with serving(lambda number, request: Reply(status=502)) as script:
+        waiting = judge(script.url, pause_s=3600, tries=1, sleep=lambda seconds: None, stops=stops)
+        assert waiting(requests(40)) == [Verdict.UNKNOWN] * 40
+    assert len(asked) < 20
+
+
+def test_a_judge_that_fails_often_is_an_alarm():
     summary = {"looks_per_answer": 1, "text_after_look": 1, "closed_thoughts": 1, "tool_rate": 1}
     watch = Alarms(AlarmConfig())
-    assert watch.check(0, {**summary, "unknown": 0.2}) == []
-    (message,) = watch.check(1, {**summary, "unknown": 0.4})
-    assert "step 1: unknown is 0.400, above the threshold 0.3" in message
-    assert watch.numbers(1)["alarm/unknown"] == 1 and watch.numbers(0)["alarm/unknown"] == 0
+    assert watch.check(0, summary) == watch.check(0, {**summary, "judge_failed": 0.1}) == []
+    (message,) = watch.check(1, {**summary, "judge_failed": 0.4})
+    assert "step 1: judge_failed is 0.400, above the threshold 0.2" in message
+    assert [watch.numbers(step)["alarm/judge_failed"] for step in (0, 1)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +213,7 @@ def test_many_answers_without_a_verdict_are_an_alarm():
         ({"url": "ftp://x"}, "expected http"),
         ({"tries": 0}, "endpoint.tries must be at least 1"),
         ({"timeout_s": 0}, "timeout_s must be above 0"),
+        ({"kept": "gs://bucket/kept"}, "expected a file on a disk"),
     ],
 )
 def test_an_endpoint_that_cannot_be_asked_is_refused(change, message):

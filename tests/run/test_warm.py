@@ -7,7 +7,7 @@ from PIL import ExifTags, Image
 
 from r3jax import buckets
 from r3jax.compiles import CompileCounter
-from r3jax.data import images
+from r3jax.data import image_sizes
 from r3jax.rollout import crops, engine
 from r3jax.run import warm
 from tests import tiny
@@ -35,7 +35,7 @@ def test_images_that_are_encoded_together_need_a_bucket_for_as_many(tmp_path):
     for path in shown:
         Image.fromarray(tiny.image(0)).save(path)
     two = dataclasses.replace(tiny.BUCKETS, images=(buckets.ImageBucket(2, 1, 64),))
-    sizes = images.read_sizes(shown).values()
+    sizes = image_sizes.read_sizes(shown).values()
     warm.check_images(two, tiny.FORM, 2, sizes)
     with pytest.raises(ValueError, match=r"buckets\.images: a batch can have 3 images"):
         warm.check_images(two, tiny.FORM, 3, sizes)
@@ -48,7 +48,7 @@ def test_originals_have_room_for_the_largest_image_as_it_is_turned(tmp_path):
     turned[ExifTags.Base.Orientation] = 6
     Image.fromarray(tiny.image(0)[:50, :200]).save(shown[1], exif=turned)
     (tmp_path / "no_image.png").write_text("no image")
-    sizes = list(images.read_sizes([*shown, tmp_path / "no_image.png"]).values())
+    sizes = list(image_sizes.read_sizes([*shown, tmp_path / "no_image.png"]).values())
     assert warm.with_originals(tiny.BUCKETS, crops.Way.HOST, sizes) == tiny.BUCKETS
     found = warm.with_originals(tiny.BUCKETS, crops.Way.XLA, sizes)
     assert found.originals == (200, 60)
