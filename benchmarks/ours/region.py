@@ -31,7 +31,7 @@ def _cutter(name: str, way: Way) -> Callable[[], object]:
     originals = ways.put(room, range(len(pictures)), dict(enumerate(pictures)))
 
     def call():
-        batch, _ = ways.cut(originals, [looks_at(pictures, asked)], [region.BUCKETS[name]], name)
+        batch, *_ = ways.cut(originals, [looks_at(pictures, asked)], [region.BUCKETS[name]], name)
         return jax.block_until_ready(jax.device_put(batch))
 
     return call

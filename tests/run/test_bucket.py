@@ -24,6 +24,7 @@ def test_a_run_in_a_bucket_stops_and_goes_on_with_the_numbers_of_a_disk(tmp_path
         for steps in stops:
             config = loops.rgrpo_config(root / "model", root / "data", steps)
             config["checkpoint"] = {"every": 1, "keep": 1}
+            config |= {"updates": 1, "micro_batch": 0, "loss": {}}  # fewer programs
             file = loops.write_config(tmp_path / "config.py", config)
             assert train.main([f"--config={file}", f"--workdir={root / 'run'}"]) == 0
         assert (root / "run" / "report" / "index.html").is_file()
