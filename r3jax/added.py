@@ -61,8 +61,8 @@ class _InBucket:
         if self._now() - self._tried >= REWRITE_S:
             try:
                 self.keep()
-            except Exception:  # of the network, of many kinds: `keep` says so if it goes on
-                self._tried = self._now()
+            except Exception as error:  # of the network, of many kinds: `keep` raises it
+                print(f"{self._path}: not written yet, tried again soon ({error})", flush=True)
 
     def keep(self) -> None:
         if len(self._text) > self._kept:

@@ -56,11 +56,11 @@ class Buckets:
 
     `prompt_tokens` and `suffix_tokens` are lengths a group and an episode are padded to;
     `images` and `crops` are what the prompts' images and the crops are encoded in (on a mesh, those
-    of each part that groups are dealt to), `look_tokens` the longest insertion after a box (a crop
-    with its frame, or a message). An update computes on a packed stream: `fill` are the shares of
-    its padded places that a stream may have room for. Where looks are cut on the device,
-    `originals` are the height and width of the largest original image in pixels (None: of the
-    largest that comes).
+    of each part that groups are dealt to; as many rows as `crops` have are served together),
+    `look_tokens` the longest insertion after a box (a crop with its frame, or a message). An update
+    computes on a packed stream: `fill` are the shares of its padded places that a stream may have
+    room for. Where looks are cut on the device, `originals` are the height and width of the largest
+    original image in pixels (None: of the largest that comes).
 
     Raises: ValueError for a list without sizes, a size under 1, and shares that do not end at 1.
     """

@@ -87,10 +87,7 @@ def inside(directory: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def checksum(path: pathlib.Path) -> str:
     """What an object in a bucket says of its bytes, without fetching them."""
-    import fsspec
-
-    files, _ = fsspec.core.url_to_fs(os.fspath(path))
-    return files.info(os.fspath(path))["crc32c"]
+    return _files(path).info(os.fspath(path))["crc32c"]
 
 
 def head(path: pathlib.Path, count: int) -> bytes:
@@ -98,10 +95,7 @@ def head(path: pathlib.Path, count: int) -> bytes:
     if not in_bucket(path):
         with path.open("rb") as file:
             return file.read(count)
-    import fsspec
-
-    files, _ = fsspec.core.url_to_fs(os.fspath(path))
-    return files.cat_file(os.fspath(path), 0, count)
+    return _files(path).cat_file(os.fspath(path), 0, count)
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -119,10 +113,14 @@ def write_whole(path: pathlib.Path, text: str) -> None:
 
 def move_in_bucket(source: pathlib.Path, target: pathlib.Path) -> None:
     """Moves an object of a bucket within it, without fetching it."""
+    _files(source).mv(os.fspath(source), os.fspath(target))
+
+
+def _files(path: pathlib.Path):
+    """What fsspec knows of a bucket, for what its paths cannot do."""
     import fsspec
 
-    files, _ = fsspec.core.url_to_fs(os.fspath(source))
-    files.mv(os.fspath(source), os.fspath(target))
+    return fsspec.core.url_to_fs(os.fspath(path))[0]
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:

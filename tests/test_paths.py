@@ -41,7 +41,7 @@ def test_the_lines_of_steps_are_there_once_whatever_was_killed(place):
     assert [one["loss"] for one in found] == [0.0, 1 / 3, 7.0, 8.0]
 
 
-def test_what_is_added_to_in_a_bucket_is_written_now_and_then(store, monkeypatch):
+def test_what_is_added_to_in_a_bucket_is_written_now_and_then(store, monkeypatch, capsys):
     path, now = paths.of("gs://bucket/added.txt"), [0.0]
     file = added.add_to(path, now=lambda: now[0])
     file.write("one\n")
@@ -57,6 +57,7 @@ def test_what_is_added_to_in_a_bucket_is_written_now_and_then(store, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(type(path), "write_text", fail)
         file.write("three\n")  # which is tried again
+        assert "added.txt: not written yet, tried again soon (no net" in capsys.readouterr().out
         with pytest.raises(RuntimeError, match="no network"):
             file.keep()
     file.close()

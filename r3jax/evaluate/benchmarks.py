@@ -15,6 +15,7 @@ from typing import Any
 from r3jax.evaluate import aggregates, choices, maths, mmmu, replies, vqa, yes_no
 
 Sample = Mapping[str, Any]
+_YES, _NO = {"yes", "1", "1.0", "true"}, {"no", "0", "0.0", "false"}
 MOST_OPTIONS = 8  # letters that may be meant where the options are not given
 
 
@@ -53,15 +54,22 @@ def aggregate(benchmark: str, rows: Sequence[aggregates.Row]) -> dict[str, float
 def find(name: str) -> Benchmark:
     """The benchmark of a name, however it is written. Raises: ValueError where there is none."""
     key = _key(name)
-    for known in sorted(_TABLE, key=len, reverse=True):
-        if key.startswith(known) and not key.startswith("mmmupro"):
-            return _TABLE[known]
+    if (known := _TABLE.get(key) or _TABLE.get(_ENDINGS.sub("", key))) is not None:
+        return known
     names = ", ".join(dict.fromkeys(one.name for one in _TABLE.values()))
     raise ValueError(f"benchmark {name!r}: expected one of {names}")
 
 
+# Of names of the same questions, or of some of them: a split, a size, a language, a kind.
+_ENDINGS = re.compile(
+    r"(?:bench|4k|8k|lite|cn|mini|testmini|dev|val|test|testdev|balanced|full|img|zeroshot"
+    r"|open|multiplechoice)+$"
+)
+
+
 def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower().replace("*", "star"))
+    first = re.split(r"[(/]", name)[0]  # "HR-Bench 4K/8K", "ScienceQA (IMG)"
+    return re.sub(r"[^a-z0-9]", "", first.lower().replace("*", "star"))
 
 
 def _option(prediction: str, sample: Sample) -> float:
@@ -93,9 +101,6 @@ def _yes_no(prediction: str, sample: Sample) -> float:
     if answer not in _YES | _NO:
         raise ValueError(f"answer {answer!r}: expected yes or no, 1 or 0")
     return float(yes_no.said(prediction) is (answer in _YES))
-
-
-_YES, _NO = {"yes", "1", "1.0", "true"}, {"no", "0", "0.0", "false"}
 
 
 def _mmmu(prediction: str, sample: Sample) -> float:
@@ -170,4 +175,11 @@ _TABLE = {
         Benchmark("MMK12", _mmk12, aggregates.by("subject")),
     )
 }
-_TABLE |= dict.fromkeys(("infovqa", "infographicsvqa"), _TABLE["infographicvqa"])
+_TABLE |= {
+    "infovqa": _TABLE["infographicvqa"],
+    "infographicsvqa": _TABLE["infographicvqa"],
+    "vstarbench": _TABLE["vstar"],
+    "hr": _TABLE["hrbench"],
+    "cv": _TABLE["cvbench"],
+    "hallusion": _TABLE["hallusionbench"],
+}

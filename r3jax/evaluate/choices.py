@@ -50,13 +50,6 @@ _VERB = (
 )
 _LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Ja-j])(?:[).:\u3001]|\uff0e)\s*(?=\S)")
 _BACK = 60  # characters before a mention in which it may be ruled out
-_NUMBER_WORDS = dict(
-    zip(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-        map(str, range(11)),
-        strict=True,
-    )
-)
 
 
 def options_in(question: str) -> list[str]:
@@ -117,7 +110,7 @@ def _number(letter: str, choices: Sequence[str]) -> int | None:
 def _plain(text: str) -> str:
     """Words of an option to compare: without case, wrappers, a last point, and spaces."""
     text = normalise.unwrap(unicodedata.normalize("NFKC", text)).casefold()
-    return "".join(_NUMBER_WORDS.get(text, text).split()).replace("\u2212", "-")
+    return "".join(normalise.DIGIT_WORDS.get(text, text).split()).replace("\u2212", "-")
 
 
 def _said_as_a_whole(text: str, choices: Sequence[str]) -> list[int]:

@@ -8,16 +8,13 @@ import re
 import string
 from collections.abc import Sequence
 
+from r3jax.reward import normalise
+
 ANLS_THRESHOLD = 0.5
 MOST_POINTS = 32  # that are taken out of an answer: the published code passes a flag as the count
 
 _ARTICLES = frozenset({"a", "an", "the"})
-_NUMBERS = {"none": "0"} | {
-    word: str(number)
-    for number, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-}
+_NUMBERS = {"none": "0", **normalise.DIGIT_WORDS}
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`!'
 # Each is also known without any one of its apostrophes.
 _CONTRACTIONS = """

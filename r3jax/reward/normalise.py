@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 _ARTICLES = {"a", "an", "the"}
-_DIGIT_WORDS = {
+DIGIT_WORDS = {
     word: str(value)
     for value, word in enumerate(
         ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -69,5 +69,5 @@ def words(text: str) -> list[str]:
     text = re.sub(r"'|\.(?!\d)|(?<=[^\d\s])\.", "", text)
     text = re.sub(r"(?<=\S)-|-(?![\d.])|:(?!\d)|(?<!\d):", " ", text)
     text = re.sub(r"""[;/\[\]"{}()=>_,`<@?!~|*&]""", " ", text)
-    found = [_DIGIT_WORDS.get(word, word) for word in text.split()]
+    found = [DIGIT_WORDS.get(word, word) for word in text.split()]
     return [word for word in found if word not in _ARTICLES] or found

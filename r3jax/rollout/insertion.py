@@ -16,7 +16,7 @@ from r3jax.arrays import Array, Int
 from r3jax.model import caches
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.rollout import stops
-from r3jax.rollout.state import DecodeState, embed
+from r3jax.rollout.state import DecodeState, at, embed
 
 
 class Insertion(NamedTuple):
@@ -103,10 +103,7 @@ def take(state: DecodeState, row: Int[Array, "R"]) -> Taken:
     def of_groups(array: Array) -> Array:
         return array.at[group].get(mode="clip")
 
-    slot = of_rows(state.length) - 1
-
-    def fed_next(array: Array) -> Array:  # [B, G, S]
-        return jnp.take_along_axis(of_rows(array), slot[:, None], axis=1)[:, 0]
+    last = state.length - 1
 
     def of_cache(kept: Array) -> Array:
         return kept.at[group, :, episode].get(mode="clip")[:, :, None]
@@ -114,40 +111,40 @@ def take(state: DecodeState, row: Int[Array, "R"]) -> Taken:
     return Taken(
         prefix=jax.tree.map(of_groups, state.prefix),
         cache=jax.tree.map(of_cache, state.cache),
-        token=fed_next(state.tokens),
-        position=jnp.stack([fed_next(axis) for axis in state.positions]),
-        slot=slot,
+        token=of_rows(at(state.tokens, last)),
+        position=jnp.stack([of_rows(axis) for axis in at(state.positions, last)]),
+        slot=of_rows(last),
     )
 
 
 def put(state: DecodeState, insertion: Insertion, new: caches.SuffixCache) -> DecodeState:
     """Puts rows of one part back, with what is inserted and its keys and values `new`,
     [R, K, 1, T, H] a layer."""
-    at = jnp.divmod(insertion.row, state.length.shape[1])
-    length = state.length.at[at].get(mode="clip")
+    where = jnp.divmod(insertion.row, state.length.shape[1])
+    length = state.length.at[where].get(mode="clip")
     place = jnp.arange(state.tokens.shape[-1])[None] - length[:, None]
     inside = (place >= 0) & (place < insertion.count[:, None])
     place = jnp.clip(place, 0, insertion.tokens.shape[-1] - 1)
 
     def write(array: Array, values: Array) -> Array:  # [B, G, S], [R, T]
         there = jnp.take_along_axis(values.astype(array.dtype), place, axis=1)
-        rows = jnp.where(inside, there, array.at[at].get(mode="clip"))
-        return array.at[at].set(rows, mode="drop")
+        rows = jnp.where(inside, there, array.at[where].get(mode="clip"))
+        return array.at[where].set(rows, mode="drop")
 
     positions = zip(state.positions, jnp.moveaxis(insertion.positions, 1, 0), strict=True)
     return settle(state, insertion)._replace(
-        cache=caches.write_rows(state.cache, new, *at, length - 1),
+        cache=caches.write_rows(state.cache, new, *where, length - 1),
         tokens=write(state.tokens, insertion.tokens),
         source=write(state.source, insertion.source),
         positions=jnp.stack([write(axis, values) for axis, values in positions]),
-        length=state.length.at[at].add(insertion.count, mode="drop"),
-        next_position=state.next_position.at[at].set(insertion.next_position, mode="drop"),
-        automaton=state.automaton.at[at].set(stops.START, mode="drop"),
+        length=state.length.at[where].add(insertion.count, mode="drop"),
+        next_position=state.next_position.at[where].set(insertion.next_position, mode="drop"),
+        automaton=state.automaton.at[where].set(stops.START, mode="drop"),
     )
 
 
 def settle(state: DecodeState, insertion: Insertion) -> DecodeState:
     """Gives rows of one part their statuses alone; they have waited long enough."""
-    at = jnp.divmod(insertion.row, state.status.shape[1])
-    status = state.status.at[at].set(insertion.status, mode="drop")
+    where = jnp.divmod(insertion.row, state.status.shape[1])
+    status = state.status.at[where].set(insertion.status, mode="drop")
     return state._replace(status=status, waited=jnp.zeros_like(state.waited))

@@ -132,9 +132,8 @@ def make_programs(
 
     Raises: ValueError where groups cannot be dealt evenly.
     """
-    filled = [length + 1 for length in sorted(buckets.suffix_tokens)]  # slot 0: the prompt's last
     spare = max(buckets.look_tokens, decode.BURST)
-    slots = tuple(sorted({math.ceil((length + spare) / TILE) * TILE for length in filled}))
+    budget, slots = _slots(buckets, spare)
     places, parts = placing.Places(), 1
     if mesh is not None:
         parts = mesh_lib.shards(mesh)
@@ -143,7 +142,7 @@ def make_programs(
     make, rows, dealt = _Maker(mesh, places), places.state, places.dealt
     take = make.by_part(insertion.take, rows, dealt, result=places.taken)
     put = make.by_part(insertion.put, rows, dealt, places.new, result=rows)
-    sample = _sampler(model, rules, sampling_config, filled[-1], parts, spare)
+    sample = _sampler(model, rules, sampling_config, budget, parts, spare)
     shape = groups, episodes, slots[0]
     return Programs(
         slots=slots,
@@ -175,6 +174,13 @@ def make_programs(
             for tokens in buckets.prompt_tokens
         },
     )
+
+
+def _slots(buckets: Buckets, spare: int) -> tuple[int, tuple[int, ...]]:
+    """How many slots a row may fill, and how many it may have, with so many to spare."""
+    filled = [length + 1 for length in buckets.suffix_tokens]  # slot 0: the prompt's last token
+    tiles = {math.ceil((length + spare) / TILE) for length in filled}
+    return max(filled), tuple(TILE * count for count in sorted(tiles))
 
 
 def _sampler(

@@ -97,15 +97,17 @@ def most_at_once(shapes: buckets.Buckets) -> int:
 
 def lines(engine: "Engine", bucket: buckets.ImageBucket) -> int:
     """How many rows of a part are served together with crops in this bucket."""
-    run, config = engine.programs, engine.config
-    return min(bucket.rows, run.groups // run.parts * config.episodes)
+    return min(bucket.rows, _rows_of_part(engine))
 
 
 def nothing(engine: "Engine", bucket: buckets.ImageBucket, parts: int) -> insertion.Insertion:
     """An insertion that changes no row of so many parts, for crops in this bucket."""
-    run = engine.programs
-    beyond = run.groups // run.parts * engine.config.episodes
-    return insertion.empty(parts * lines(engine, bucket), engine.buckets.look_tokens, beyond)
+    tokens, beyond = engine.buckets.look_tokens, _rows_of_part(engine)
+    return insertion.empty(parts * lines(engine, bucket), tokens, beyond)
+
+
+def _rows_of_part(engine: "Engine") -> int:
+    return engine.programs.groups // engine.programs.parts * engine.config.episodes
 
 
 def asking(engine: "Engine", chunk: Sequence[Place]) -> np.ndarray:

@@ -176,8 +176,11 @@ def test_hallusion_bench_is_counted_by_questions_figures_and_both():
 
 
 def test_benchmarks_are_known_by_any_spelling_and_errors_say_what_is_expected():
-    for name in ("V*", "vstar_bench", "V*Bench", "VStarBench"):
-        assert evaluate.score(name, "A", {"answer": "A"}) == 1
+    spelt = "V*, vstar_bench, V*Bench, VStarBench, HR-Bench 4K/8K, hrbench_8k, ScienceQA (IMG)"
+    for name in f"{spelt}, MME-RealWorld-Lite, MMMU_DEV_VAL, MMVP, cv_bench".split(", "):
+        assert evaluate.score(name, "A", {"answer": "A", "choices": ["x", "y"]}) == 1
+    with pytest.raises(ValueError, match="benchmark 'MMMU-Pro': expected one of"):
+        evaluate.score("MMMU-Pro", "A", {"answer": "A"})
     assert evaluate.score("InfoVQA", "a", {"answers": ["a"]}) == 1
     with pytest.raises(ValueError, match=r"benchmark 'VQAv3': expected one of MathVista, .*MMK12"):
         evaluate.score("VQAv3", "A", {"answer": "A"})
