@@ -13,6 +13,7 @@ REQUIRES = [
     "ml-collections>=1",
     "pillow>=11",
     "numpy>=2",
+    "pyarrow>=15",  # parquet files, as benchmarks come; TFDS brings it along
     "absl-py>=2",
     "etils[epath]>=1.10",
     "jaxtyping>=0.3",
