@@ -39,6 +39,7 @@ class LookOutcome(enum.StrEnum):
     TOO_SMALL = "too_small"
     TOO_THIN = "too_thin"
     DUPLICATE = "duplicate"
+    NO_IMAGE = "no_image"
     TOO_MANY = "too_many"
 
 
@@ -60,10 +61,21 @@ class Verdict(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Turn:
+    """What one side of a conversation says: `role` is system, user or assistant, `parts` are texts
+    and numbers of the question's images, in order."""
+
+    role: str
+    parts: tuple[str | int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Question:
     """A question about images, with the answer that the reward compares with.
 
-    `images` are the originals, uint8 [height, width, 3]; looks are cut from `images[0]`.
+    `images` are the originals, uint8 [height, width, 3]; looks are cut from `images[0]`. `turns`
+    are the conversation so far, in which every image stands once, in order; without them it is one
+    turn of the user: the images, then `text` and what the chat format says after a question.
     `answer` is None where nobody knows it (inference). `source` names the data set or the family
     of the look-again world; `tags` carries what reports group by (e.g. {"looks": "one"}).
     """
@@ -74,6 +86,7 @@ class Question:
     answer: str | None = None
     source: str = ""
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    turns: tuple[Turn, ...] = ()
 
 
 class Region(NamedTuple):

@@ -72,7 +72,8 @@ def segments(number: int) -> tuple[str, ...]:
 def tk() -> tokenizer.Tokenizer:
     """A tokenizer learnt from the texts and the messages about failed looks."""
     texts = [text for i in range(24) for text in (question(i).text, *segments(i))]
-    failed = [o for o in LookOutcome if o is not LookOutcome.OK]
+    told = (LookOutcome.OK, LookOutcome.NO_IMAGE)  # questions have an image
+    failed = [o for o in LookOutcome if o not in told]
     with tempfile.TemporaryDirectory() as folder:
         return tokenizer.train_tokenizer(texts + [looks.message(o) for o in failed], 220, folder)
 

@@ -3,7 +3,7 @@
     <|im_start|>system\\n{system}<|im_end|>\\n                     only where there is a system text
     <|im_start|>user\\n
     <|vision_start|><|image_pad|> x n<|vision_end|>              once an image
-    {question}\\n{instruction}<|im_end|>\\n
+    {question}\\n{instruction}<|im_end|>\\n                       or the question's own turns
     <|im_start|>assistant\\n                                      the prompt ends here
     ... {"bbox_2d": [x1, y1, x2, y2]}                            the episode: sampled,
     <|vision_start|><|image_pad|> x m<|vision_end|>              a crop (or a message) inserted,
@@ -13,15 +13,17 @@ Source: the chat template of Qwen2.5-VL; crops inside the assistant's turn as in
 """
 
 import dataclasses
+import itertools
 import json
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from r3jax import patches, positions
 from r3jax.data import frames, images, looks
 from r3jax.data.tokenizer import Tokenizer
-from r3jax.records import LookOutcome, Prompt, Question, Source
+from r3jax.records import LookOutcome, Prompt, Question, Source, Turn
 
 DEFAULT_SYSTEM = "You are a helpful assistant."
 DEFAULT_INSTRUCTION = (
@@ -54,39 +56,60 @@ def user_text(question: str, chat: ChatFormat) -> str:
     return f"{question}\n{chat.instruction}" if chat.instruction else question
 
 
+def turns_of(question: Question, chat: ChatFormat) -> tuple[Turn, ...]:
+    """The conversation that a prompt shows: the format's system text first, unless there is one."""
+    text = user_text(question.text, chat)
+    turns = question.turns or (Turn("user", (*range(len(question.images)), text)),)
+    if chat.system is None or turns[0].role == "system":
+        return turns
+    return (Turn("system", (chat.system,)), *turns)
+
+
 def build_prompt(
     question: Question, tokenizer: Tokenizer, chat: ChatFormat
-) -> tuple[Prompt, frames.Frame]:
+) -> tuple[Prompt, frames.Frame | None]:
     """Turn a question into tokens, positions and resized images.
 
-    Returns the prompt and the frame of `images[0]`, in which the model will write its boxes.
-    ValueError where the question has no image or one that is too thin.
+    Returns the prompt and the frame of `images[0]`, in which the model will write its boxes; None
+    where there is no image. ValueError where an image is too thin, or the turns show other images
+    than the question's.
     """
-    if not question.images:
-        raise ValueError(f"question {question.id} has no image: looks need at least one")
+    turns = turns_of(question, chat)
+    shown_numbers = [part for turn in turns for part in turn.parts if isinstance(part, int)]
+    if shown_numbers != list(range(len(question.images))):
+        raise ValueError(
+            f"question {question.id}: turns show the images {shown_numbers}, expected each of its "
+            f"{len(question.images)} once and in order"
+        )
     shown = tuple(images.prepare(image, chat.image_bounds) for image in question.images)
     grids = [patches.merged_grid(image.shape) for image in shown]
-    tokens = _prompt_tokens(question.text, grids, tokenizer, chat)
+    tokens = _prompt_tokens(turns, grids, tokenizer)
     where, after = positions.rope_index(tokens, grids, tokenizer.ids.image_pad)
+    prompt = Prompt(tokens, where, shown, after)
+    if not question.images:
+        return prompt, None
     height, width = question.images[0].shape[:2]
-    frame = frames.Frame.fit(height, width, chat.image_bounds)
-    return Prompt(tokens, where, shown, after), frame
+    return prompt, frames.Frame.fit(height, width, chat.image_bounds)
 
 
 def _prompt_tokens(
-    text: str, grids: list[tuple[int, int]], tokenizer: Tokenizer, chat: ChatFormat
+    turns: Sequence[Turn], grids: Sequence[tuple[int, int]], tokenizer: Tokenizer
 ) -> np.ndarray:
     """The prompt's ids. Texts between special tokens are encoded whole, as Transformers does."""
     ids, encode = tokenizer.ids, tokenizer.encode
-    start, end = [ids.im_start], [ids.im_end]
-    newline = encode("\n")
-    parts = []
-    if chat.system is not None:
-        parts += [start, encode(f"system\n{chat.system}"), end, newline]
-    parts += [start, encode("user\n")]
-    parts += [look_tokens(rows * columns, tokenizer)[0] for rows, columns in grids]
-    parts += [encode(user_text(text, chat)), end, newline, start, encode("assistant\n")]
-    return np.concatenate(parts).astype(np.int32)
+    start, end, newline = [ids.im_start], [ids.im_end], encode("\n")
+    tokens = []
+    for turn in turns:
+        tokens.append(start)
+        said = itertools.groupby((f"{turn.role}\n", *turn.parts), lambda part: type(part))
+        for kind, parts in said:
+            if kind is str:
+                tokens.append(encode("".join(parts)))
+            else:
+                sizes = (grids[number] for number in parts)
+                tokens += [look_tokens(rows * columns, tokenizer)[0] for rows, columns in sizes]
+        tokens += [end, newline]
+    return np.concatenate([*tokens, start, encode("assistant\n")]).astype(np.int32)
 
 
 def look_tokens(num_image_tokens: int, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:

@@ -162,6 +162,14 @@ def blank_look(
     return dataclasses.replace(look, region=None, cut=grey)
 
 
+def without_image(text: str, earlier: Sequence[Look], rules: LookRules) -> Look:
+    """What becomes of a box where a question has no image."""
+    parsed = parse_box(text)
+    too_many = len(earlier) >= rules.max_looks
+    outcome = LookOutcome.TOO_MANY if too_many else LookOutcome.NO_IMAGE
+    return Look(parsed.text, outcome, parsed.box)
+
+
 def check_box(
     box_resized: Box, frame: frames.Frame, earlier: Sequence[Look], rules: LookRules
 ) -> LookOutcome:
@@ -228,6 +236,7 @@ _MESSAGES = {
     LookOutcome.TOO_SMALL: "the box is too small",
     LookOutcome.TOO_THIN: "the box is too thin",
     LookOutcome.DUPLICATE: "this region was shown before",
+    LookOutcome.NO_IMAGE: "there is no image",
     LookOutcome.TOO_MANY: "no looks are left, answer now",
 }
 

@@ -51,7 +51,7 @@ class Built:
     numbers: Sequence[int]
     questions: Sequence[Question]
     prompts: Sequence[Prompt]
-    frames: Sequence[frames.Frame]
+    frames: Sequence[frames.Frame | None]
     images: VisionBatch
     shown: Sequence[np.ndarray]
     prompt_tokens: int
@@ -151,7 +151,7 @@ def admit(
         )
         state = done(run.admit(state, arrivals))
         ours = groups[own.start : own.stop]
-        pictures = {group: q.images[0] for group, q in zip(ours, built.questions)}
+        pictures = {g: q.images[0] for g, q in zip(ours, built.questions) if q.images}
         dealt = run.put, run.parts, run.share, run.place
         seats.originals = crops.put(seats.originals, groups, pictures, *dealt)
     table = shares.own(features) if engine.keep_features else None

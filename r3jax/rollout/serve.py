@@ -12,7 +12,7 @@ import numpy as np
 
 from r3jax import buckets, positions
 from r3jax.arrays import Array
-from r3jax.data import chat, frames
+from r3jax.data import chat, frames, looks
 from r3jax.patches import VisionBatch
 from r3jax.records import Look, LookOutcome, Question
 from r3jax.regions import RegionBatch
@@ -30,7 +30,7 @@ class Row:
     """The host's side of one row. The engine owns it; only this module changes it."""
 
     question: Question
-    frame: frames.Frame
+    frame: frames.Frame | None
     looks: list[Look] = dataclasses.field(default_factory=list)
     read: int = 1  # slots whose text has been read; slot 0 is the last prompt token
 
@@ -209,8 +209,7 @@ def keep_features(served: Served, rows: Mapping[Place, Row], table: np.ndarray) 
 def _answer_box(engine: "Engine", snapshot: Snapshot, at: Place, text: str, row: Row) -> _Answer:
     """What follows the box that a row has closed; the row keeps its look."""
     length, start = int(snapshot.length[at]), int(snapshot.next_position[at])
-    image, rules = row.question.images[0], engine.form.look_rules
-    look = engine.look(text, image, row.frame, row.looks, rules)
+    look = _take_look(engine, text, row)
     if look.outcome is LookOutcome.TOO_MANY:
         row.looks.append(look)
         return _without_tokens(start, Status.STOPPED)
@@ -226,6 +225,13 @@ def _answer_box(engine: "Engine", snapshot: Snapshot, at: Place, text: str, row:
     row.looks.append(look)
     row.read = length + len(tokens)
     return _Answer(tokens, source, where, after, Status.DECODING, look if grids else None)
+
+
+def _take_look(engine: "Engine", text: str, row: Row) -> Look:
+    rules = engine.form.look_rules
+    if row.frame is None:
+        return looks.without_image(text, row.looks, rules)
+    return engine.look(text, row.question.images[0], row.frame, row.looks, rules)
 
 
 def _without_tokens(start: int, status: Status) -> _Answer:

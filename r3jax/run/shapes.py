@@ -45,9 +45,10 @@ def buckets_for(
     episodes: int = 1,
     text_tokens: int = 1024,
     arriving: int | None = None,
+    images: int = 1,
 ) -> Buckets:
     """Returns buckets for rollouts of `questions` groups of `episodes` rows at a time, of which
-    `arriving` (default: all) come in together.
+    `arriving` (default: all) come in together, with up to so many `images` each.
 
     An episode may have `text_tokens` of its own and as many looks as the format allows; any image
     that the format can show fits.
@@ -59,12 +60,17 @@ def buckets_for(
     look_tokens = max(crop + 2, *messages)
     rows = min(questions * episodes, max(1, CROPS_AT_ONCE // crop))
     return Buckets(
-        prompt_tokens=ladder(shown + QUESTION_TOKENS, SMALLEST_TEXT),
+        prompt_tokens=ladder(images * shown + QUESTION_TOKENS, SMALLEST_TEXT),
         suffix_tokens=(text_tokens + form.look_rules.max_looks * look_tokens,),
         look_tokens=look_tokens,
-        images=_image_buckets((arriving or questions,), shown),
+        images=_image_buckets(_rows(arriving or questions, images), shown),
         crops=_image_buckets(sorted({1, math.ceil(rows / 4), rows}), crop),
     )
+
+
+def _rows(questions: int, images: int) -> list[int]:
+    """Rows for the images of questions: for one each, and for the most that they may have."""
+    return sorted({questions, questions * images})
 
 
 def most_tokens(bounds: frames.PixelBounds) -> int:

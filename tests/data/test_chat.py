@@ -1,5 +1,6 @@
 """The chat format: prompts as Transformers renders them, and one file that carries it."""
 
+import dataclasses
 import json
 
 import jinja2
@@ -8,7 +9,7 @@ import pytest
 
 from r3jax import patches, positions
 from r3jax.data import chat, chat_file, frames, looks
-from r3jax.records import LookOutcome, Question, Source
+from r3jax.records import LookOutcome, Question, Source, Turn
 from tests.data.released import QWEN
 
 BOUNDS = frames.PixelBounds.of_tokens(4, 16)
@@ -29,16 +30,57 @@ def test_a_prompt_is_what_the_chat_template_renders(form, num_images):
     prompt, _ = chat.build_prompt(question("What is  on the sign?", num_images), QWEN, form)
     words = {"type": "text", "text": chat.user_text("What is  on the sign?", form)}
     message = {"role": "user", "content": [{"type": "image"}] * num_images + [words]}
+    rendered = assert_rendered_as_the_template_does(prompt, [message], form)
+    assert ("system" in rendered) == (form.system is not None)
+
+
+def assert_rendered_as_the_template_does(prompt, messages, form) -> str:
     # Trimming as Transformers sets it.
     template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     rendered = template.from_string(chat.chat_template(form)).render(
-        messages=[message], add_generation_prompt=True
+        messages=messages, add_generation_prompt=True
     )
     pieces = rendered.split("<|image_pad|>")
     pads = ["<|image_pad|>" * (i.shape[0] * i.shape[1] // 784) for i in prompt.images]
-    text = "".join(piece + pad for piece, pad in zip(pieces, [*pads, ""]))
+    text = "".join(piece + pad for piece, pad in zip(pieces, [*pads, ""], strict=True))
     assert prompt.tokens.tolist() == QWEN.encode(text, allow_special=True).tolist()
-    assert ("system" in rendered) == (form.system is not None)
+    return rendered
+
+
+TURNS = (
+    Turn("user", ("Is  this ", "the same? ", 0, 1, " or\nnot")),
+    Turn("assistant", ("<answer>no</answer>",)),
+    Turn("user", ("Why?",)),
+)
+
+
+@pytest.mark.parametrize("form", [PLAIN, NO_SYSTEM, ODD], ids=["system", "no_system", "odd"])
+@pytest.mark.parametrize("begin", [(), (Turn("system", ("Be quick.",)),)], ids=["ours", "theirs"])
+@pytest.mark.parametrize("turns", [TURNS, TURNS[1:]], ids=["images", "no_images"])
+def test_a_conversation_is_what_the_chat_template_renders(form, begin, turns):
+    turns = begin + turns
+    count = 2 * (TURNS[0] in turns)
+    asked = dataclasses.replace(question("Why?", count), turns=turns)
+    prompt, frame = chat.build_prompt(asked, QWEN, form)
+    assert (frame is None) == (count == 0) and len(prompt.images) == count
+    messages = [
+        {
+            "role": turn.role,
+            "content": [
+                {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+                for part in turn.parts
+            ],
+        }
+        for turn in turns
+    ]
+    assert_rendered_as_the_template_does(prompt, messages, form)
+
+
+@pytest.mark.parametrize("parts", [("Why?",), (1, 0, "Why?"), (0, 0, "Why?")])
+def test_turns_that_do_not_show_each_image_once_and_in_order_are_refused(parts):
+    asked = dataclasses.replace(question("Why?", 2), turns=(Turn("user", parts),))
+    with pytest.raises(ValueError, match="question q1: turns show the images"):
+        chat.build_prompt(asked, QWEN, PLAIN)
 
 
 def test_a_prompt_holds_resized_images_positions_and_the_first_frame():
@@ -59,11 +101,6 @@ def test_special_tokens_in_a_question_stay_words():
     assert (prompt.tokens == QWEN.ids.image_pad).sum() == frame.num_image_tokens
     assert (prompt.tokens == QWEN.ids.im_start).sum() == 3  # system, user, assistant
     assert text in QWEN.decode(prompt.tokens)
-
-
-def test_a_question_without_an_image_is_refused():
-    with pytest.raises(ValueError, match="question q1 has no image"):
-        chat.build_prompt(question("Why?", 0), QWEN, PLAIN)
 
 
 def test_look_tokens_frame_the_image_and_mark_every_source():

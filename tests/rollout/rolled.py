@@ -32,9 +32,9 @@ def _scorer():
     return jax.jit(functools.partial(losses.score, tiny.model(), losses.ForwardConfig()))
 
 
-def rescore(prompts, episodes) -> np.ndarray:
+def rescore(prompts, episodes, shapes=tiny.BUCKETS) -> np.ndarray:
     """Log-probs of episodes [B][G] by the update's forward pass, [B, G, T]."""
-    batch = tiny.pack(prompts, episodes)
+    batch = tiny.pack(prompts, episodes, shapes=shapes)
     return np.asarray(_scorer()(tiny.looking_params(), batch, tiny.allowed()).logp)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from r3jax import batches, buckets, patches
 from r3jax.data import chat, frames, looks
-from r3jax.records import LookOutcome, Source, Stop
+from r3jax.records import LookOutcome, Source, Stop, Turn
 from r3jax.rollout import crops, engine, fitting, state
 from tests import tiny
 from tests.rollout import rolled
@@ -57,6 +57,33 @@ def test_groups_that_come_and_go_have_the_episodes_of_those_that_stay(exchange, 
     assert fluid.tokens == together.tokens == sum(sampled) and fluid.rows == 6
     if exchange == 1:
         assert fluid.steps < together.steps and fluid.useful > together.useful
+
+
+def test_questions_without_an_image_and_with_several_are_answered_beside_others():
+    plain, other = tiny.questions()[:2]
+    none = dataclasses.replace(plain, id="none", images=())
+    turns = (
+        Turn("user", (0, plain.text)),
+        Turn("assistant", ("No.",)),
+        Turn("user", (1, other.text)),
+    )
+    several = dataclasses.replace(plain, id="two", images=plain.images + other.images, turns=turns)
+    shapes = dataclasses.replace(tiny.BUCKETS, prompt_tokens=(48, 96))
+    eng = tiny.make_engine(size=2, exchange=1, shapes=shapes)
+    asked = [none, several, *tiny.questions()[2:4], none, several]
+    found = collect(eng, asked)
+    assert_same_groups(found[2:4], rolled.groups()[2:4])
+    alone = tiny.make_engine(size=1, shapes=shapes)
+    for number in (0, 1, 4, 5):
+        assert_same_groups(found[number : number + 1], collect(alone, [asked[number]], number))
+    looked = [look.outcome for e in found[0].episodes for look in e.looks]
+    assert looked and set(looked) <= {LookOutcome.NO_IMAGE, LookOutcome.TOO_MANY}
+    logp = rolled.rescore([g.prompt for g in found], [g.episodes for g in found], shapes)
+    for b, group in enumerate(found):
+        for g, episode in enumerate(group.episodes):
+            sampled = episode.source == Source.SAMPLED
+            again = logp[b, g, : len(sampled)][sampled]
+            np.testing.assert_allclose(again, episode.logp[sampled], atol=1e-4, rtol=0)
 
 
 def test_finished_groups_are_handed_out_while_others_decode():
