@@ -102,7 +102,8 @@ def files_in(path: str | pathlib.Path, splits: tuple[str, ...] = ()) -> list[pat
 
 
 def _split_of(path: pathlib.Path) -> str:
-    return re.sub(r"-\d{5}-of-\d{5}.*$", "", path.stem)
+    """`test` of `test-00000-of-00002.parquet`; nothing of `0000.parquet`, whose folder says it."""
+    return re.sub(r"-\d{5}-of-\d{5}.*$|^\d+$", "", path.stem)
 
 
 def _json(path: pathlib.Path) -> Iterator[tuple[str, Mapping]]:

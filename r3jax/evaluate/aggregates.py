@@ -78,18 +78,15 @@ def mmvp(rows: Sequence[Row]) -> dict[str, float]:
 
 def cvbench(rows: Sequence[Row]) -> dict[str, float]:
     """2D as the mean of its two sources, 3D, their mean (as Cambrian reports it), and the mean over
-    rows."""
+    rows; of files of one kind that one alone."""
     of_kind = groups(rows, lambda row: row["type"])
     sources = groups(of_kind.get("2D", []), lambda row: row["source"])
     flat = sum(map(mean, sources.values())) / max(1, len(sources))
-    deep = mean(of_kind.get("3D", []))
-    return {
-        "overall": (flat + deep) / 2,
-        "2D": flat,
-        "3D": deep,
-        "mean_of_rows": mean(rows),
-        "2D_mean_of_rows": mean(of_kind.get("2D", [])),
-    }
+    kinds = {"2D": flat, "3D": mean(of_kind.get("3D", []))}
+    found = {name: value for name, value in kinds.items() if name in of_kind}
+    over_rows = {"2D_mean_of_rows": mean(of_kind["2D"])} if "2D" in of_kind else {}
+    overall = sum(found.values()) / max(1, len(found))
+    return {"overall": overall, **found, "mean_of_rows": mean(rows), **over_rows}
 
 
 def hrbench(rows: Sequence[Row]) -> dict[str, float]:

@@ -7,7 +7,6 @@ No judge is asked: an answer that rules cannot read is wrong.
 """
 
 import dataclasses
-import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -54,9 +53,9 @@ def aggregate(benchmark: str, rows: Sequence[aggregates.Row]) -> dict[str, float
 def find(name: str) -> Benchmark:
     """The benchmark of a name, however it is written. Raises: ValueError where there is none."""
     key = _key(name)
-    if (known := _TABLE.get(key) or _TABLE.get(_ENDINGS.sub("", key))) is not None:
+    if (known := TABLE.get(key) or TABLE.get(_ENDINGS.sub("", key))) is not None:
         return known
-    names = ", ".join(dict.fromkeys(one.name for one in _TABLE.values()))
+    names = ", ".join(dict.fromkeys(one.name for one in TABLE.values()))
     raise ValueError(f"benchmark {name!r}: expected one of {names}")
 
 
@@ -76,10 +75,7 @@ def _option(prediction: str, sample: Sample) -> float:
     options = _choices(sample) or choices.options_in(str(sample.get("question") or ""))
     options = choices.bare(options) or [""] * MOST_OPTIONS
     answer = _answer(sample)
-    if isinstance(answer, numbers.Integral) and not isinstance(answer, bool):
-        wanted = int(answer) if 0 <= answer < len(options) else None
-    else:
-        wanted = choices.chosen(str(answer), options)
+    wanted = choices.wanted(answer, options)
     if wanted is None:
         raise ValueError(f"answer {answer!r} is none of the options {options}")
     said = yes_no.said(prediction)
@@ -153,7 +149,7 @@ def _is_many(value: Any) -> bool:
     return hasattr(value, "__iter__")
 
 
-_TABLE = {
+TABLE = {
     _key(one.name): one
     for one in (
         Benchmark("MathVista", _mathvista, aggregates.by("task")),
@@ -175,11 +171,11 @@ _TABLE = {
         Benchmark("MMK12", _mmk12, aggregates.by("subject")),
     )
 }
-_TABLE |= {
-    "infovqa": _TABLE["infographicvqa"],
-    "infographicsvqa": _TABLE["infographicvqa"],
-    "vstarbench": _TABLE["vstar"],
-    "hr": _TABLE["hrbench"],
-    "cv": _TABLE["cvbench"],
-    "hallusion": _TABLE["hallusionbench"],
+TABLE |= {
+    "infovqa": TABLE["infographicvqa"],
+    "infographicsvqa": TABLE["infographicvqa"],
+    "vstarbench": TABLE["vstar"],
+    "hr": TABLE["hrbench"],
+    "cv": TABLE["cvbench"],
+    "hallusion": TABLE["hallusionbench"],
 }

@@ -7,6 +7,7 @@ Source: our own departure. Published scorers take the first letter of a word for
 letter inside one, or fail on "(B)"; docs/evaluation.md counts where verdicts differ.
 """
 
+import numbers
 import re
 import string
 import unicodedata
@@ -49,6 +50,7 @@ _VERB = (
     r"|fits|matches|would|should|could|can)\b"
 )
 _LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Ja-j])(?:[).:\u3001]|\uff0e)\s*(?=\S)")
+_HEADING = re.compile(r"\b(?:Options|Choices):\s*$", re.IGNORECASE)
 _BACK = 60  # characters before a mention in which it may be ruled out
 
 
@@ -57,6 +59,16 @@ def options_in(question: str) -> list[str]:
 
     >>> options_in("Open or closed?\\n(a) Open (b) Closed")
     ['Open', 'Closed']
+    """
+    return split(question)[1]
+
+
+def split(question: str) -> tuple[str, list[str]]:
+    """A question that lists options as what stands before them, and they; as it is, and none, where
+    it lists none.
+
+    >>> split("Open or closed? Options: A: Open, B: Closed")
+    ('Open or closed?', ['Open', 'Closed'])
     """
     marks = list(_LISTED.finditer(question))
     for first in range(len(marks)):
@@ -67,8 +79,9 @@ def options_in(question: str) -> list[str]:
         if listed[0][1].upper() == "A" and len(listed) > 1:
             ends = [mark.start() for mark in listed[1:]] + [len(question)]
             found = [question[mark.end() : end] for mark, end in zip(listed, ends)]
-            return [one.strip().split("\n")[0].strip(" ,;") for one in found]
-    return []
+            stem = _HEADING.sub("", question[: listed[0].start()])
+            return stem.strip(), [one.strip().split("\n")[0].strip(" ,;") for one in found]
+    return question, []
 
 
 def bare(options: Sequence[str]) -> list[str]:
@@ -78,6 +91,18 @@ def bare(options: Sequence[str]) -> list[str]:
         letter = string.ascii_uppercase[number % 26]
         found.append(re.sub(rf"^\s*\(?{letter}[).:]\s*", "", str(one), flags=re.IGNORECASE))
     return found
+
+
+def wanted(answer: object, options: Sequence[str]) -> int | None:
+    """The number of the option that an answer names: by number, from 0 on, by letter or by words;
+    None where it names none.
+
+    >>> wanted(1, ["red", "blue"]), wanted("(b)", ["red", "blue"]), wanted("Blue", ["red", "blue"])
+    (1, 1, 1)
+    """
+    if isinstance(answer, numbers.Integral) and not isinstance(answer, bool):
+        return int(answer) if 0 <= answer < len(options) else None
+    return chosen(str(answer), options)
 
 
 def chosen(reply: str, choices: Sequence[str]) -> int | None:

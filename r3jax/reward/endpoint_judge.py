@@ -88,7 +88,7 @@ class EndpointJudge:
                 break
             self._note(
                 f"the judge failed {sum(self._recent)} of the last {len(self._recent)} times "
-                f"({error}): training waits for it, {self.config.pause_s:g} s"
+                f"({error}): waiting for it, {self.config.pause_s:g} s"
             )
             self._wait()
             self._recent.clear()

@@ -2,110 +2,83 @@
 
 output/
   settings.json      what the predictions depend on; another model or seed is refused
-  predictions.jsonl  one line a question, written batch by batch
+  predictions.jsonl  one line a question, written as they become known
   results.json       the summary, written last
   data/              the world's held-out questions, where no file of questions was named
+  replies-1.sqlite   what an endpoint has said, where one was asked
 """
 
 import contextlib
-import dataclasses
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from r3jax import added, paths
-from r3jax.data import vlir
+from r3jax.data import chat
 from r3jax.data.world import files
-from r3jax.model.layers import Dtype
 from r3jax.progress import Progress
-from r3jax.rollout import engine
-from r3jax.run import evaluate, origins, pretrained, shapes
-from r3jax.run.evaluate import Prediction, Questions
+from r3jax.run.suites import Line, Reply, Suite
 
 COUNT = 640  # questions of the held-out test split
 SEED = 0  # of the world
 SETTINGS, PREDICTIONS, RESULTS = "settings.json", "predictions.jsonl", "results.json"
+_NAMES = ("model", "url", "predictions")  # of the same thing in another place
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What the answers depend on, as it stands in settings.json.
+class Asker(Protocol):
+    """Who answers. `settings` say what replies depend on, `form` how questions are put and at what
+    size images are shown, where that is known here."""
 
-    `weights` and `questions` are fingerprints of the model directory and the file of questions,
-    `dtype` is what weights and computation are in.
-    """
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
 
-    model: str
-    weights: str
-    questions: str
-    temperature: float
-    seed: int
-    max_text_tokens: int
-    dtype: Dtype
+    @property
+    def form(self) -> chat.ChatFormat | None: ...
+
+    def replies(self, suite: Suite, first: int) -> Iterator[list[Reply]]:
+        """Yields replies in order, as they become known, to questions from number `first` on."""
 
 
-def run(
-    model: str | Path,
-    output: str | Path,
-    data: str | Path | None = None,
-    temperature: float = 0.0,
-    seed: int = 0,
-    limit: int | None = None,
-    batch: int = 32,
-    max_text_tokens: int = 1024,
-    dtype: Dtype = "float32",
-) -> dict[str, Any]:
-    """Evaluates a model directory on look-again questions; returns the content of results.json.
-
-    `data` is an RL-format file with its images beside it; without it, the world's held-out test
-    split is drawn into the output. `limit` asks only the first so many. Questions that
-    predictions.jsonl holds are not asked again.
+def run(suite: Suite, asker: Asker, output: str | Path) -> dict[str, Any]:
+    """Asks what predictions.jsonl does not hold yet; returns the content of results.json.
 
     Raises: ValueError where the output holds predictions made with other settings.
     """
-    if batch < 1 or (limit is not None and limit < 1):
-        raise ValueError(f"batch and limit must be at least 1, found {batch} and {limit}")
     output = paths.of(output)
-    start = pretrained.load(model, on_host=True, dtype=dtype)
-    data = paths.of(data) if data else draw_test_split(output / "data")
-    rows, _ = vlir.read_rl(data, data.parent)
-    evaluate.check_rows(rows)
-    weights, asked = origins.fingerprint_model(model), origins.fingerprint_data(data)
-    settings = Settings(str(model), weights, asked, temperature, seed, max_text_tokens, dtype)
-    keep_settings(output, settings)
-    rows = rows[:limit]
-    done = read_predictions(output / PREDICTIONS, rows)[: len(rows)]
-    questions = Questions(rows, start.form)
-    if len(done) < len(rows):
-        buckets = shapes.buckets_for(
-            start.form,
-            start.tokenizer,
-            batch,
-            text_tokens=max_text_tokens,
-            arriving=evaluate.arriving(batch),
-        )
-        eng = evaluate.make_engine(start, buckets, temperature, batch)
-        done += _ask_rest(eng, start.params, questions, seed, done, output / PREDICTIONS)
-    found = evaluate.summarise(questions, done)
+    keep_settings(output, {**suite.settings, **asker.settings})
+    done = read_predictions(output / PREDICTIONS, suite.ids)[: len(suite.ids)]
+    if len(done) < len(suite.ids):
+        done += _ask_rest(suite, asker, done, output / PREDICTIONS)
+    found = suite.summarise(done) | _pixels(asker.form)
     paths.write_whole(output / RESULTS, json.dumps(found, indent=2) + "\n")
     return found
 
 
-def _ask_rest(eng, params, questions, seed, done, path: Path) -> list[Prediction]:
+def _pixels(form: chat.ChatFormat | None) -> dict[str, Any]:
+    """At what sizes images and crops were shown, where that is known: numbers depend on it."""
+    if form is None:
+        return {}
+    shown = {"image": form.image_bounds, "crop": form.look_rules.crop}
+    return {"pixels": {name: [b.min_pixels, b.max_pixels] for name, b in shown.items()}}
+
+
+def _ask_rest(suite: Suite, asker: Asker, done: Sequence[Line], path: Path) -> list[Line]:
     """Asks what is not in `done` yet and appends it to predictions.jsonl as it becomes known."""
-    fresh, tally = [], engine.Tally()
-    shown = {"accuracy": "accuracy"}
+    fresh: list[Line] = []
+    total = sum(line["score"] for line in done)
     with (
         contextlib.closing(added.add_to(path)) as file,
-        Progress("evaluation", len(questions), shown, len(done)) as progress,
+        Progress("evaluation", len(suite.ids), {"score": "score"}, len(done)) as progress,
     ):
-        for batch in evaluate.ask(eng, params, questions, seed, len(done), tally):
-            file.write("".join(json.dumps(dataclasses.asdict(one)) + "\n" for one in batch))
+        for replies in asker.replies(suite, len(done)):
+            lines = suite.score(len(done) + len(fresh), replies)
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.keep()
-            fresh += batch
-            accuracy = evaluate.share_right([*done, *fresh])
-            progress.update(len(done) + len(fresh) - 1, {"accuracy": accuracy})
-        progress.note(f"rows sampled in {tally.useful:.0%} of the steps that they were decoded for")
+            fresh += lines
+            total += sum(line["score"] for line in lines)
+            asked = len(done) + len(fresh)
+            progress.update(asked - 1, {"score": total / max(1, asked)})
     return fresh
 
 
@@ -124,14 +97,15 @@ def draw_test_split(directory: Path) -> Path:
     return directory / "test.json"
 
 
-def keep_settings(output: Path, settings: Settings) -> None:
+def keep_settings(output: Path, settings: Mapping[str, Any]) -> None:
     """Writes settings.json, or checks that the one there says the same."""
-    path, now = output / SETTINGS, dataclasses.asdict(settings)
+    path, now = output / SETTINGS, json.loads(json.dumps(settings))
     if path.is_file():
         before = json.loads(path.read_text("utf-8"))
-        changed = [n for n in now if n != "model" and before.get(n) != now[n]]
+        names = [n for n in {**before, **now} if n not in _NAMES]
+        changed = [n for n in names if before.get(n) != now.get(n)]
         if changed:
-            said = "; ".join(f"{n} was {before.get(n)!r}, is {now[n]!r}" for n in changed)
+            said = "; ".join(f"{n} was {before.get(n)!r}, is {now.get(n)!r}" for n in changed)
             raise ValueError(
                 f"{output} holds predictions made with other settings: {said}. Name a new output"
             )
@@ -139,7 +113,7 @@ def keep_settings(output: Path, settings: Settings) -> None:
     path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
 
 
-def read_predictions(path: Path, rows: list[vlir.RlRow]) -> list[Prediction]:
+def read_predictions(path: Path, ids: Sequence[str]) -> list[Line]:
     """Returns the predictions made so far, in order; a line torn by a kill is cut off the file.
 
     Raises: ValueError where a line is not of the question that stands in its place.
@@ -151,18 +125,18 @@ def read_predictions(path: Path, rows: list[vlir.RlRow]) -> list[Prediction]:
     if end < len(whole):
         paths.write_whole(path, whole[:end].decode())
     done = []
-    for number, line in enumerate(whole[:end].splitlines()):
+    for number, text in enumerate(whole[:end].splitlines()):
         try:
-            values = json.loads(line)
-            one = Prediction(**{**values, "looks": tuple(values["looks"])})
+            line = json.loads(text)
+            found = line["id"], float(line["score"])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{path}, line {number + 1} is no prediction ({error}): remove the file"
             ) from error
-        if number < len(rows) and one.id != rows[number].id:
+        if number < len(ids) and found[0] != ids[number]:
             raise ValueError(
-                f"{path}, line {number + 1} answers {one.id}, expected {rows[number].id}: the "
+                f"{path}, line {number + 1} answers {found[0]}, expected {ids[number]}: the "
                 "questions are others; remove the file or name a new output"
             )
-        done.append(one)
+        done.append(line)
     return done

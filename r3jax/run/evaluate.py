@@ -22,7 +22,7 @@ from r3jax.run.pretrained import Pretrained
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model answered: one line of predictions.jsonl.
+    """What a model answered a look-again question.
 
     `looks` are the outcomes of its looks in order, `stop` why the episode ended.
     """
@@ -86,16 +86,16 @@ def ask(
     seed: int = 0,
     first: int = 0,
     tally: engine.Tally | None = None,
-) -> Iterator[list[Prediction]]:
-    """Yields predictions in order, as they become known, from question number `first` on.
+) -> Iterator[list[tuple[Question, Episode]]]:
+    """Yields questions with their episodes in order, as they become known, from number `first` on.
 
     What a question is answered depends on its number and the seed, not on where asking began.
     """
     rest = (questions[number] for number in range(first, len(questions)))
-    early: dict[int, Prediction] = {}
+    early: dict[int, tuple[Question, Episode]] = {}
     policy = weights.sent(params, eng.model.dtype)
     for number, group in engine.stream(eng, policy, rest, seed, 0, first, tally):
-        early[number] = predict(group.question, group.episodes[0])
+        early[number] = group.question, group.episodes[0]
         known = []
         while first in early:
             known.append(early.pop(first))
@@ -117,10 +117,13 @@ def evaluate(
     """
     predictions: list[Prediction] = []
     for batch in ask(eng, params, questions, seed):
-        predictions += batch
+        predictions += [predict(question, episode) for question, episode in batch]
         if report is not None:
             report(len(predictions), share_right(predictions))
-    return predictions, summarise(questions, predictions)
+    # Rows have the tags and the source that are counted by; no image is opened again.
+    counted = questions.rows if isinstance(questions, Questions) else questions
+    looks, stops = [one.looks for one in predictions], [one.stop for one in predictions]
+    return predictions, summarise(counted, [one.right for one in predictions], looks, stops)
 
 
 def predict(question: Question, episode: Episode) -> Prediction:
@@ -138,18 +141,21 @@ def predict(question: Question, episode: Episode) -> Prediction:
     )
 
 
-def summarise(questions: Sequence[Question], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """The shares of right answers, and how the model looked.
+def summarise(
+    counted: Sequence[Question | vlir.RlRow],
+    right: Sequence[bool],
+    looks: Sequence[Sequence[str]],
+    stops: Sequence[str],
+) -> dict[str, Any]:
+    """The shares of right answers, and how the model looked: by question, the outcomes of its looks
+    and why its episode stopped.
 
     `looks_per_answer` counts every request, `served_looks` the share of them that gave a crop.
     """
-    # Rows have the tags and the source that are counted by; no image is opened again.
-    counted = questions.rows if isinstance(questions, Questions) else questions
-    outcomes = [outcome for one in predictions for outcome in one.looks]
-    stops = [one.stop for one in predictions]
+    outcomes = [outcome for one in looks for outcome in one]
     return {
-        **look_again.summarise(counted, [one.right for one in predictions]),
-        "looks_per_answer": len(outcomes) / len(predictions),
+        **look_again.summarise(counted, right),
+        "looks_per_answer": len(outcomes) / len(right),
         "served_looks": outcomes.count("ok") / max(1, len(outcomes)),
         "stops": {stop: stops.count(stop) / len(stops) for stop in sorted(set(stops))},
     }

@@ -101,6 +101,10 @@ def test_a_folder_stands_for_the_files_of_the_split_that_is_asked_for(tmp_path):
     (only := tmp_path / "only").mkdir()
     (only / "questions.jsonl").write_text("{}\n")
     assert tables.files_in(only, ("test",)) == [only / "questions.jsonl"]
+    (converted := tmp_path / "validation").mkdir()
+    for name in ("0000.jsonl", "0001.jsonl"):
+        (converted / name).write_text("{}\n")
+    assert len(tables.files_in(converted, ("validation",))) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from r3jax import paths
 from r3jax.data import vlir
 from r3jax.data.world import files
 from r3jax.records import Question
-from r3jax.run import benchmark, evaluate
+from r3jax.run import benchmark, evaluate, suites
 from tests import fake_gcs, tiny
 from tests.run import models
 
@@ -51,7 +51,7 @@ def test_every_question_is_asked_once_in_order(whole, data):
     assert [one["gold"] for one in found] == [row["answer"] for row in rows]
     assert len({one["text"] for one in found}) == SIZE, "temperature 1: every episode is its own"
     results = json.loads((whole / "results.json").read_text())
-    assert results["count"] == SIZE and results["all"] == sum(o["right"] for o in found) / SIZE
+    assert results["count"] == SIZE and results["all"] == sum(o["score"] for o in found) / SIZE
     assert set(results["families"]) == {row["source"] for row in rows}
     assert sum(results["stops"].values()) == pytest.approx(1)
 
@@ -101,30 +101,28 @@ def test_another_model_seed_or_file_is_refused(whole, data, tmp_path, capsys):
     refused_by = (other / "r3jax.json").read_text().replace('"max_looks": 2', '"max_looks": 1')
     (other / "r3jax.json").write_text(refused_by)
     refused("other settings: weights was", f"--model={other}")
-    refused("batch and limit must be at least 1, found 3 and 0", "--limit=0")
+    refused("limit must be at least 1, found 0", "--limit=0")
     changed = data.with_name("changed.json")
     changed.write_text(data.read_text() + " ")
     refused("other settings: questions was", file=changed)
 
 
-def test_predictions_of_other_questions_are_an_error(data, tmp_path):
-    rows, _ = vlir.read_rl(data, data.parent)
+def test_predictions_of_other_questions_are_an_error(tmp_path):
     path = tmp_path / "predictions.jsonl"
     path.write_text('{"id": 1}\n')
-    with pytest.raises(ValueError, match=r"line 1 is no prediction \('looks'\): remove the file"):
-        benchmark.read_predictions(path, rows)
-    one = evaluate.Prediction("x", "?", None, "1", False, (), "end", 3, "")
-    path.write_text(json.dumps(one.__dict__) + "\n")
-    with pytest.raises(ValueError, match=rf"line 1 answers x, expected {rows[0].id}"):
-        benchmark.read_predictions(path, rows)
+    with pytest.raises(ValueError, match=r"line 1 is no prediction \('score'\): remove the file"):
+        benchmark.read_predictions(path, ["y"])
+    path.write_text('{"id": "x", "score": 1}\n')
+    with pytest.raises(ValueError, match="line 1 answers x, expected y"):
+        benchmark.read_predictions(path, ["y"])
 
 
-def test_a_question_that_cannot_be_counted_is_named(data, tmp_path):
+def test_a_question_that_cannot_be_counted_is_named(data):
     rows = json.loads(data.read_text())
     rows[2]["tags"] = {"looks": "three"}
     data.with_name("mistagged.json").write_text(json.dumps(rows))
     with pytest.raises(vlir.RowError, match=r"row 2: expected tags.looks to be one of one, two"):
-        benchmark.run(models.untrained(), tmp_path, data.with_name("mistagged.json"))
+        suites.read_look_again(data.with_name("mistagged.json"))
 
 
 def test_rows_of_the_published_format_are_counted_without_tags(data, tmp_path):
