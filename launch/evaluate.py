@@ -59,7 +59,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    return entry.call("evaluate", lambda: evaluation.run(**vars(args)))
+    return entry.call("evaluate", lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    fields = {name: value for name, value in vars(args).items() if name != "output"}
+    found = evaluation.run(evaluation.Evaluation(**fields), args.output)
+    print("\n".join(evaluation.describe(found)))
+    print(f"{found['count']} questions; {args.output}/results.json")
 
 
 if __name__ == "__main__":

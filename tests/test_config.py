@@ -8,7 +8,8 @@ import typing
 
 import pytest
 
-from r3jax.run import experiment, train
+from r3jax import config
+from r3jax.run import comparison, experiment, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -17,8 +18,12 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_becomes_a_record(path):
-    kind, record = train.read(experiment.load(path))
-    assert isinstance(record, train.KINDS[kind][0])
+    values = experiment.load(path)
+    if path.stem == "comparison":
+        config.build(comparison.Comparison, values)
+    else:
+        kind, record = train.read(values)
+        assert isinstance(record, train.KINDS[kind][0])
     assert (
         path.read_text().startswith('"""') and f"--config=configs/{path.name}" in path.read_text()
     )

@@ -1,5 +1,6 @@
-"""An evaluation as the command line says it: what is asked, of whom, and what is told of it."""
+"""An evaluation as the command line or a file says it: what is asked, of whom, and what is told."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,78 +22,136 @@ INSTRUCTION = "Reason step by step, then give only the final answer inside <answ
 """What follows a question to a model behind an endpoint, which has no looks."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A benchmark whose questions are in `data`, and who is asked: a `model` directory, the
+    `endpoint_model` behind an `endpoint`, or a file of `predictions`.
+
+    Fields are the flags of launch/evaluate.py, which says what each is.
+    Raises: ValueError for what cannot be asked, naming the field.
+    """
+
+    benchmark: str
+    data: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    predictions: str | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    limit: int | None = None
+    options: str = Order.GIVEN.value
+    repeats: int = 1
+    instruction: str | None = None
+    image_tokens: str | None = None
+    judge: str | None = None
+    judge_model: str | None = None
+    judge_key: str = ""
+    batch: int = 32
+    max_looks: int | None = None
+    max_text_tokens: int = 1024
+    dtype: Dtype = "float32"
+    endpoint_model: str | None = None
+    endpoint_key: str = ""
+    at_once: int = 16
+    timeout: float = 300.0
+    max_tokens: int = 4096
+
+    def __post_init__(self):
+        if sum(one is not None for one in (self.model, self.endpoint, self.predictions)) != 1:
+            raise ValueError("expected one of model, endpoint and predictions: who is asked")
+        for name in ("batch", "limit", "repeats"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}")
+        if self.options not in ORDERS:
+            raise ValueError(f"options: expected one of {', '.join(ORDERS)}, found {self.options}")
+        if self.repeats > 1 and self.temperature == 0 and self.predictions is None:
+            raise ValueError(f"repeats={self.repeats}: greedy answers are equal, set a temperature")
+        for name in ("endpoint", "judge"):
+            if getattr(self, name) is not None and not getattr(self, f"{name}_model"):
+                raise ValueError(f"{name}: name the model there as {name}_model")
+        if self.benchmark == LOOK_AGAIN:
+            if self.options != Order.GIVEN or self.repeats > 1 or self.judge:
+                raise ValueError(f"{LOOK_AGAIN} has no options, is asked once, needs no judge")
+        elif self.data is None:
+            raise ValueError(f"{self.benchmark}: name the file or folder of its questions as data")
+
+
 def names() -> list[str]:
     """What can be asked."""
     return [LOOK_AGAIN, *readers.READERS]
 
 
-def run(
-    benchmark: str,
-    output: str | Path,
-    model: str | Path | None = None,
-    endpoint: str | None = None,
-    predictions: str | Path | None = None,
-    data: str | Path | None = None,
-    temperature: float = 0.0,
-    seed: int = 0,
-    limit: int | None = None,
-    options: str = Order.GIVEN,
-    repeats: int = 1,
-    instruction: str | None = None,
-    image_tokens: str | None = None,
-    judge: str | None = None,
-    judge_model: str | None = None,
-    judge_key: str = "",
-    batch: int = 32,
-    max_looks: int | None = None,
-    max_text_tokens: int = 1024,
-    dtype: Dtype = "float32",
-    endpoint_model: str | None = None,
-    endpoint_key: str = "",
-    at_once: int = 16,
-    timeout: float = 300.0,
-    max_tokens: int = 4096,
-) -> dict[str, Any]:
-    """Evaluates as launch/evaluate.py documents it; prints and returns results.json.
-
-    Raises: ValueError for what cannot be asked, naming the flag.
-    """
-    for name, value in (("batch", batch), ("limit", limit), ("repeats", repeats)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, found {value}")
-    if repeats > 1 and temperature == 0 and predictions is None:
-        raise ValueError(f"repeats={repeats} of greedy answers are equal: set a temperature")
+def run(asked: Evaluation, output: str | Path) -> dict[str, Any]:
+    """Asks what the output does not hold yet; returns the content of results.json."""
     output = paths.of(output)
-    changed = _changed(instruction, image_tokens, max_looks)
-    judged_by = _judge(judge, judge_model, judge_key, output)
-    if benchmark == LOOK_AGAIN:
-        suite = _look_again(data, seed, limit, output, options, repeats, judge)
-    elif data is None:
-        raise ValueError(f"{benchmark}: name the file or folder of its questions with --data")
-    else:
-        order = Order(options)
-        suite = suites.read_benchmark(benchmark, data, order, seed, repeats, limit, judged_by)
-    if model is not None:
-        asker = ask_model.load_model(
-            model, temperature, seed, batch, max_text_tokens, dtype, changed
-        )
-    elif endpoint is not None:
-        if not endpoint_model:
-            raise ValueError("endpoint: name the model there with --endpoint_model")
-        config = EndpointConfig(
-            endpoint, endpoint_model, endpoint_key, temperature, max_tokens, at_once, timeout
-        )
-        asker = _remote(config, changed, output)
-    else:
-        asker = ask_elsewhere.File(Path(predictions))
-    return _run(suite, asker, output)
+    suite = _suite(asked, output)
+    return benchmark.run(suite, _asker(asked, output), output)
 
 
-def _run(suite: Suite, asker: Asker, output: Path) -> dict[str, Any]:
-    found = benchmark.run(suite, asker, output)
-    print("\n".join(describe(found)))
-    print(f"{found['count']} questions; {output}/{benchmark.RESULTS}")
-    return found
+def _suite(asked: Evaluation, output: Path) -> Suite:
+    if asked.benchmark == LOOK_AGAIN:
+        data = asked.data or benchmark.draw_test_split(output / "data")
+        return suites.read_look_again(data, asked.seed, asked.limit)
+    judge = None
+    if asked.judge is not None:
+        kept = "" if paths.in_bucket(output) else str(output / "judge.sqlite")
+        config = EndpointConfig(asked.judge, asked.judge_model, asked.judge_key, kept=kept)
+        judge = EndpointJudge(JudgeConfig(config))
+    return suites.read_benchmark(
+        asked.benchmark,
+        asked.data,
+        Order(asked.options),
+        asked.seed,
+        asked.repeats,
+        asked.limit,
+        judge,
+    )
+
+
+def _asker(asked: Evaluation, output: Path) -> Asker:
+    if asked.predictions is not None:
+        return ask_elsewhere.File(Path(asked.predictions))
+    changed = _changed(asked)
+    if asked.model is not None:
+        return ask_model.load_model(
+            asked.model,
+            asked.temperature,
+            asked.seed,
+            asked.batch,
+            asked.max_text_tokens,
+            asked.dtype,
+            changed,
+        )
+    config = EndpointConfig(
+        asked.endpoint,
+        asked.endpoint_model,
+        asked.endpoint_key,
+        asked.temperature,
+        asked.max_tokens,
+        asked.at_once,
+        asked.timeout,
+    )
+    form = chat.ChatFormat(system=None, instruction=INSTRUCTION)
+    folder = None if paths.in_bucket(output) else output
+    return ask_elsewhere.Remote(config, ask_model.change(form, changed), folder)
+
+
+def _changed(asked: Evaluation) -> dict[str, Any]:
+    """What of the chat format is to be another."""
+    changed: dict[str, Any] = {}
+    if asked.instruction is not None:
+        changed["instruction"] = asked.instruction
+    if asked.max_looks is not None:
+        changed["max_looks"] = asked.max_looks
+    if asked.image_tokens is not None:
+        try:
+            fewest, most = (int(part) for part in asked.image_tokens.split(","))
+        except ValueError as error:
+            raise ValueError(
+                f"image_tokens: expected fewest and most, as 32,8192, found {asked.image_tokens!r}"
+            ) from error
+        changed["image_tokens"] = [fewest, most]
+    return changed
 
 
 def describe(found: Mapping[str, Any]) -> list[str]:
@@ -102,7 +161,7 @@ def describe(found: Mapping[str, Any]) -> list[str]:
             f"{name:10} {found[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})"
             for name, (low, high) in found["intervals"].items()
         ]
-    width = max(map(len, ("95 % interval", *found["scores"])))
+    width = max(map(len, ("mean", *found["scores"])))
     low, high = found["interval"]
     lines = [f"{name:{width}} {value:6.2f}" for name, value in found["scores"].items()]
     lines.append(f"{'mean':{width}} {found['mean']:6.2f}  (95 % interval {low:.2f} to {high:.2f})")
@@ -113,54 +172,3 @@ def describe(found: Mapping[str, Any]) -> list[str]:
     if found["unanswered"]:
         lines.append(f"{found['unanswered']:.1%} of the replies hold no answer")
     return lines
-
-
-def _changed(
-    instruction: str | None, image_tokens: str | None, max_looks: int | None
-) -> dict[str, Any]:
-    """What of the chat format is to be another."""
-    changed: dict[str, Any] = {}
-    if instruction is not None:
-        changed["instruction"] = instruction
-    if max_looks is not None:
-        changed["max_looks"] = max_looks
-    if image_tokens is not None:
-        try:
-            fewest, most = (int(part) for part in image_tokens.split(","))
-        except ValueError as error:
-            raise ValueError(
-                f"image_tokens: expected fewest and most, as 32,8192, found {image_tokens!r}"
-            ) from error
-        changed["image_tokens"] = [fewest, most]
-    return changed
-
-
-def _look_again(
-    data: str | Path | None,
-    seed: int,
-    limit: int | None,
-    output: Path,
-    options: str,
-    repeats: int,
-    judge: str | None,
-) -> Suite:
-    if options != Order.GIVEN or repeats > 1 or judge:
-        raise ValueError(f"{LOOK_AGAIN} has no options, is asked once and needs no judge")
-    data = data or benchmark.draw_test_split(output / "data")
-    return suites.read_look_again(data, seed, limit)
-
-
-def _remote(config: EndpointConfig, changed: Mapping[str, Any], output: Path) -> Asker:
-    form = chat.ChatFormat(system=None, instruction=INSTRUCTION)
-    folder = None if paths.in_bucket(output) else output
-    return ask_elsewhere.Remote(config, ask_model.change(form, changed), folder)
-
-
-def _judge(url: str | None, model: str | None, key: str, output: Path) -> EndpointJudge | None:
-    if url is None:
-        return None
-    if not model:
-        raise ValueError("judge: name the model there with --judge_model")
-    kept = "" if paths.in_bucket(output) else str(output / "judge.sqlite")
-    endpoint = EndpointConfig(url, model, key, kept=kept)
-    return EndpointJudge(JudgeConfig(endpoint))
