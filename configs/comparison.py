@@ -49,7 +49,11 @@ def get_config() -> ml_collections.ConfigDict:
                 {"name": "DocVQA", "data": "data/DocVQA/DocVQA"},
                 {"name": "V*", "data": "data/vstar_bench"},
                 {"name": "MMVP", "data": "data/MMVP"},
-                {"name": "HR-Bench 4K", "data": "data/HR-Bench/hr_bench_4k.parquet"},
+                {
+                    "name": "HR-Bench 4K",
+                    "benchmark": "HR-Bench",
+                    "data": "data/HR-Bench/hr_bench_4k.parquet",
+                },
                 {"name": "MME-RealWorld", "data": "data/MME-RealWorld-Lmms-eval"},
             ),
             # Pixel bounds of the published evaluation.

@@ -11,7 +11,9 @@ from typing import BinaryIO
 from r3jax.data import images
 
 IS_IMAGE = re.compile(r"(decoded_)?image(_\d+)?|bytes")  # columns whose text may be an image
-LONGEST_NAME = 1024  # characters of a path, or of the number of another row: images are longer
+LONGEST_NAME = 1024  # characters of a path: images are longer
+_BEGINS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0A", "data:image/")
+_SHORTEST = 64  # characters of an image: what is shorter is a path, or the number of another row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,9 @@ class CellImage(images.StoredImage):
 
 def is_image(name: str, text: str) -> bool:
     """Whether the text of a column is an image itself, and no name of one."""
-    return len(text) > LONGEST_NAME and IS_IMAGE.fullmatch(name) is not None
+    if len(text) <= _SHORTEST or IS_IMAGE.fullmatch(name) is None:
+        return False
+    return len(text) > LONGEST_NAME or text.lstrip("[ '\"").startswith(_BEGINS)
 
 
 def several(text: str) -> list[str]:

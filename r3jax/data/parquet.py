@@ -12,14 +12,28 @@ import pyarrow.parquet
 from r3jax.data import cells
 from r3jax.data.cells import CellImage
 
+BATCH = 32  # rows whose images are in memory together
 
-def rows(path: pathlib.Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+
+class Shelf:
+    """The images that were read last, of all files that share it: rows that stand together are
+    opened one after the other."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.of: tuple | None = None  # file, column and row group
+        self.number = -1  # of the batch within the group
+        self.batches: Iterator[pyarrow.RecordBatch] = iter(())
+        self.batch: pyarrow.RecordBatch | None = None
+
+
+def rows(path: pathlib.Path, shelf: Shelf) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields each row's place and its values; images are `CellImage`, several of a cell a tuple.
 
     Raises: ValueError for a file that is none.
     """
     try:
-        file = _File(path)
+        file = _File(path, shelf)
         number = 0
         for group in range(file.groups):
             for at, values in enumerate(file.rows_of(group)):
@@ -31,11 +45,11 @@ def rows(path: pathlib.Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 class _File:
-    """A file, and the last column with images that was read of it: rows that stand together are
-    opened one after the other."""
+    """A file whose images are read in batches, as they are opened."""
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path, shelf: Shelf):
         self._file = pyarrow.parquet.ParquetFile(path.open("rb"))
+        self._shelf = shelf
         self.groups = self._file.num_row_groups
         schema = self._file.schema_arrow
         self._pictures = {field.name for field in schema if _holds_image(field.type)}
@@ -46,13 +60,11 @@ class _File:
             else name
             for name in schema.names
         ]
-        self._lock = threading.Lock()
-        self._last: tuple[int, str, list] | None = None
 
     def rows_of(self, group: int) -> Iterator[tuple[str, Any]]:
         """The rows of a group, names with values."""
-        table = self._file.read_row_group(group, columns=self._read)
-        return (row.items() for row in table.to_pylist())
+        for batch in self._batches(group, self._read):
+            yield from (row.items() for row in batch.to_pylist())
 
     def held(self, where: str, name: str, value: Any, group: int, at: int) -> Any:
         """A value as a row holds it."""
@@ -69,13 +81,20 @@ class _File:
         return CellImage(where, fetch, item or 0)
 
     def _fetch(self, name: str, group: int, at: int, item: int | None) -> bytes | str:
-        with self._lock:
-            if self._last is None or self._last[:2] != (group, name):
-                column = self._file.read_row_group(group, columns=[name])[name]
-                self._last = group, name, column
-            value = self._last[2][at].as_py()
+        shelf, wanted = self._shelf, at // BATCH
+        with shelf.lock:
+            if shelf.of != (self, name, group) or shelf.number > wanted:
+                shelf.of, shelf.number = (self, name, group), -1
+                shelf.batches = self._batches(group, [name])
+            while shelf.number < wanted:
+                shelf.batch = None  # two are never there together
+                shelf.batch, shelf.number = next(shelf.batches), shelf.number + 1
+            value = shelf.batch.column(0)[at % BATCH].as_py()
         value = value if item is None else value[item]
         return (value["bytes"] or b"") if isinstance(value, dict) else value
+
+    def _batches(self, group: int, columns: list[str]) -> Iterator[pyarrow.RecordBatch]:
+        return self._file.iter_batches(BATCH, row_groups=[group], columns=columns)
 
 
 def _holds_image(kind: pyarrow.DataType) -> bool:

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import json
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -18,6 +17,7 @@ from r3jax import paths
 from r3jax.data import cells, images, parquet
 from r3jax.data.cells import CellImage
 
+SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
 LONGEST_CELL = 2**28  # characters
 
 
@@ -27,7 +27,8 @@ class TableError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class TableRow:
-    """A row: where it stands ("file, row n" or "file, line n") and its values by column.
+    """A row: where it stands ("file, row n" or "file, line n"), its number among all that were read
+    with it, from 0 on, and its values by column.
 
     Images inside the file are `images.StoredImage`; names of image files are text, relative to
     `folder`.
@@ -35,6 +36,7 @@ class TableRow:
 
     where: str
     folder: pathlib.Path
+    number: int
     values: Mapping[str, Any]
 
     def image(self, value: Any) -> images.ImageSource:
@@ -45,65 +47,47 @@ class TableRow:
         if isinstance(value, images.StoredImage):
             return value
         if isinstance(value, str) and value:
-            if len(value) > cells.LONGEST_NAME:
+            if cells.is_image("image", value):
                 return CellImage(self.where, lambda: value)
             return images.locate(value, self.folder)
         raise TableError(f"{self.where}: expected an image, or the name of one, found {value!r}")
 
 
-def read(path: str | pathlib.Path) -> list[TableRow]:
-    """The rows of a file, by the ending of its name. Raises: TableError where it has none."""
-    path = paths.of(path)
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        kinds = ", ".join(_READERS)
-        raise TableError(f"{path}: expected a file that ends with {kinds}; convert it to one")
-    try:
-        rows = [TableRow(where, path.parent, values) for where, values in reader(path)]
-    except FileNotFoundError as error:
-        raise TableError(f"{path} is not there: name a file of rows") from error
-    except (UnicodeDecodeError, csv.Error, RecursionError) as error:
-        raise TableError(f"{path}: not readable ({error}); save it as UTF-8 again") from error
+def read(*files: str | pathlib.Path) -> list[TableRow]:
+    """The rows of files, each read by the ending of its name, in order.
+
+    Raises: TableError for a file of another kind, one that is not there, and where none has a row.
+    """
+    shelf, rows = parquet.Shelf(), []
+    for path in map(paths.of, files):
+        try:
+            for where, values in _reader(path, shelf)(path):
+                rows.append(TableRow(where, path.parent, len(rows), values))
+        except FileNotFoundError as error:
+            raise TableError(f"{path} is not there: name a file of rows") from error
+        except (UnicodeDecodeError, csv.Error, RecursionError) as error:
+            raise TableError(f"{path}: not readable ({error}); save it as UTF-8 again") from error
     if not rows:
-        raise TableError(f"{path} holds no rows")
+        raise TableError(f"{', '.join(map(str, files))} holds no rows")
     return rows
 
 
-def files_in(path: str | pathlib.Path, splits: tuple[str, ...] = ()) -> list[pathlib.Path]:
-    """The files of rows that a name stands for: itself, or in a folder those of the first of
-    `splits` that has any (`test.jsonl`, `test-00000-of-00002.parquet`); without splits all.
-
-    Raises: TableError where there are none, or several splits and none that is asked for.
-    """
-    path = paths.of(path)
-    if not path.is_dir():
-        return [path]
-    found = sorted(
-        one
-        for folder in (path, path / "data")
-        if folder.is_dir()
-        for one in folder.iterdir()
-        if one.suffix in _READERS
-    )
-    if not found:
-        kinds = ", ".join(_READERS)
-        raise TableError(f"{path} holds no file that ends with {kinds}: name the folder that does")
-    by_split: dict[str, list[pathlib.Path]] = {}
-    for one in found:
-        by_split.setdefault(_split_of(one), []).append(one)
-    for split in splits:
-        if split in by_split:
-            return by_split[split]
-    if splits and len(by_split) > 1:
-        raise TableError(
-            f"{path} has {', '.join(by_split)}: expected {' or '.join(splits)}; name a file"
-        )
-    return found
-
-
-def _split_of(path: pathlib.Path) -> str:
-    """`test` of `test-00000-of-00002.parquet`; nothing of `0000.parquet`, whose folder says it."""
-    return re.sub(r"-\d{5}-of-\d{5}.*$|^\d+$", "", path.stem)
+def _reader(
+    path: pathlib.Path, shelf: parquet.Shelf
+) -> Callable[[pathlib.Path], Iterator[tuple[str, Mapping]]]:
+    match path.suffix:
+        case ".parquet":
+            return functools.partial(parquet.rows, shelf=shelf)
+        case ".tsv":
+            return functools.partial(_separated, delimiter="\t")
+        case ".csv":
+            return functools.partial(_separated, delimiter=",")
+        case ".json":
+            return _json
+        case ".jsonl":
+            return _json_lines
+    kinds = ", ".join(SUFFIXES)
+    raise TableError(f"{path}: expected a file that ends with {kinds}; convert it to one")
 
 
 def _json(path: pathlib.Path) -> Iterator[tuple[str, Mapping]]:
@@ -146,6 +130,9 @@ def _separated(path: pathlib.Path, delimiter: str) -> Iterator[tuple[str, Mappin
         begin = lines.read
         for row in rows:
             where = f"{path}, line {lines.number}"
+            if not row:  # an empty line
+                begin = lines.read
+                continue
             if len(row) != len(names):
                 raise TableError(f"{where}: expected {len(names)} values, found {len(row)}")
             at = _Place(path, begin, delimiter)
@@ -194,12 +181,3 @@ class _Lines(Iterator[str]):
         self.read += len(line)
         self.number += 1
         return line.decode(encoding)
-
-
-_READERS: Mapping[str, Callable[[pathlib.Path], Iterator[tuple[str, Mapping]]]] = {
-    ".parquet": parquet.rows,
-    ".tsv": functools.partial(_separated, delimiter="\t"),
-    ".csv": functools.partial(_separated, delimiter=","),
-    ".json": _json,
-    ".jsonl": _json_lines,
-}

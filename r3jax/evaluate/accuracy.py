@@ -9,9 +9,9 @@ Z95 = 1.959964  # two-sided 95 %
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """`right` of `count`."""
+    """`right` of `count`; parts of right ones add up."""
 
-    right: int
+    right: float
     count: int
 
     @property

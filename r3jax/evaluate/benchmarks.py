@@ -14,7 +14,6 @@ from typing import Any
 from r3jax.evaluate import aggregates, choices, maths, mmmu, replies, vqa, yes_no
 
 Sample = Mapping[str, Any]
-_YES, _NO = {"yes", "1", "1.0", "true"}, {"no", "0", "0.0", "false"}
 MOST_OPTIONS = 8  # letters that may be meant where the options are not given
 
 
@@ -31,9 +30,9 @@ def score(benchmark: str, prediction: str, sample: Sample) -> float:
     """How right an answer is, from 0 to 1.
 
     `sample` has `answer`, or `answers`, and what the benchmark has of `choices`, `question`,
-    `question_type`, `answer_type` and `precision`. Where options, yes and no, or numbers are asked
-    for, `prediction` may be a whole reply; text is compared to the letter, and is to be what
-    `replies.answer_of` takes out of one.
+    `question_type`, `answer_type`, `precision` and `unit`. Where options, yes and no, or numbers
+    are asked for, `prediction` may be a whole reply; text is compared to the letter, and is to be
+    what `replies.answer_of` takes out of one.
 
     Raises: ValueError for a benchmark that is not known, and a sample without its answer, or with
     one that is none of its options, or neither yes nor no where one of them is asked for.
@@ -45,9 +44,15 @@ def aggregate(benchmark: str, rows: Sequence[aggregates.Row]) -> dict[str, float
     """The numbers that are reported of a benchmark, in percent, from rows with a `score` and the
     fields that it groups by.
 
-    Raises: ValueError for a benchmark that is not known, and a row without a score.
+    Raises: ValueError for a benchmark that is not known, and a row without a score, or without what
+    the benchmark groups by.
     """
-    return find(benchmark).aggregate(rows)
+    try:
+        return find(benchmark).aggregate(rows)
+    except KeyError as error:
+        raise ValueError(
+            f"{benchmark}: a row has no {error}, by which scores are grouped"
+        ) from error
 
 
 def find(name: str) -> Benchmark:
@@ -57,6 +62,11 @@ def find(name: str) -> Benchmark:
         return known
     names = ", ".join(dict.fromkeys(one.name for one in TABLE.values()))
     raise ValueError(f"benchmark {name!r}: expected one of {names}")
+
+
+def is_whole(name: str) -> bool:
+    """Whether a name is that of a benchmark, and not of one of its splits or sizes."""
+    return _key(name) in TABLE
 
 
 # Of names of the same questions, or of some of them: a split, a size, a language, a kind.
@@ -93,10 +103,7 @@ def _choices(sample: Sample) -> list[str]:
 
 
 def _yes_no(prediction: str, sample: Sample) -> float:
-    answer = str(_answer(sample)).strip().strip(".").lower()
-    if answer not in _YES | _NO:
-        raise ValueError(f"answer {answer!r}: expected yes or no, 1 or 0")
-    return float(yes_no.said(prediction) is (answer in _YES))
+    return float(yes_no.said(prediction) is yes_no.is_yes(_answer(sample)))
 
 
 def _mmmu(prediction: str, sample: Sample) -> float:
@@ -111,17 +118,18 @@ def _mathvista(prediction: str, sample: Sample) -> float:
     return float(
         maths.is_right_vista(
             prediction,
-            str(_answer(sample)),
+            _answer(sample),
             sample.get("question_type") or kind,
             sample.get("answer_type") or "text",
             _choices(sample),
             sample.get("precision"),
+            sample.get("unit"),
         )
     )
 
 
 def _mathvision(prediction: str, sample: Sample) -> float:
-    return float(maths.is_right_vision(prediction, str(_answer(sample)), _choices(sample)))
+    return float(maths.is_right_vision(prediction, _answer(sample), _choices(sample)))
 
 
 def _mmk12(prediction: str, sample: Sample) -> float:

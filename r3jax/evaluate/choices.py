@@ -49,8 +49,8 @@ _VERB = (
     r"(?:is|was|or|and|because|since|as|seems|appears|rather|but|for|from|with|based|given"
     r"|fits|matches|would|should|could|can)\b"
 )
-_LISTED = re.compile(r"(?:^|(?<=\s))\(?([A-Ja-j])(?:[).:\u3001]|\uff0e)\s*(?=\S)")
-_HEADING = re.compile(r"\b(?:Options|Choices):\s*$", re.IGNORECASE)
+_LISTED = re.compile(r"(?:^|(?<=\s))(\(?)([A-Ja-j])([).:\u3001]|\uff0e)\s*(?=\S)")
+_HEADING = re.compile(r"\b(?:Options|Choices):", re.IGNORECASE)
 _BACK = 60  # characters before a mention in which it may be ruled out
 
 
@@ -70,27 +70,36 @@ def split(question: str) -> tuple[str, list[str]]:
     >>> split("Open or closed? Options: A: Open, B: Closed")
     ('Open or closed?', ['Open', 'Closed'])
     """
-    marks = list(_LISTED.finditer(question))
-    for first in range(len(marks)):
+    headings = list(_HEADING.finditer(question))
+    begin = headings[-1].end() if headings else 0
+    marks = list(_LISTED.finditer(question, begin))
+    firsts = [number for number, mark in enumerate(marks) if mark[2].upper() == "A"]
+    # After a heading the first list counts, otherwise the last: a question may name its options.
+    for first in firsts if headings else reversed(firsts):
         listed = [marks[first]]
         for mark in marks[first + 1 :]:
-            if mark[1].upper() == string.ascii_uppercase[len(listed)]:
+            is_next = mark[2].upper() == string.ascii_uppercase[len(listed)]
+            if is_next and (mark[1], mark[3]) == (listed[0][1], listed[0][3]):
                 listed.append(mark)
-        if listed[0][1].upper() == "A" and len(listed) > 1:
+        if len(listed) > 1:
             ends = [mark.start() for mark in listed[1:]] + [len(question)]
             found = [question[mark.end() : end] for mark, end in zip(listed, ends)]
-            stem = _HEADING.sub("", question[: listed[0].start()])
+            stem = question[: headings[-1].start() if headings else listed[0].start()]
             return stem.strip(), [one.strip().split("\n")[0].strip(" ,;") for one in found]
     return question, []
 
 
 def bare(options: Sequence[str]) -> list[str]:
-    """Options without the letters that may stand before them: "(A) red" is "red"."""
-    found = []
-    for number, one in enumerate(options):
-        letter = string.ascii_uppercase[number % 26]
-        found.append(re.sub(rf"^\s*\(?{letter}[).:]\s*", "", str(one), flags=re.IGNORECASE))
-    return found
+    """Options without the letters that may stand before them, where each has its own: "(A) red" is
+    "red"."""
+    texts = [str(one) for one in options]
+    marks = [
+        re.match(rf"\s*\(?{string.ascii_uppercase[number % 26]}[).:]\s*", one, re.IGNORECASE)
+        for number, one in enumerate(texts)
+    ]
+    if not all(marks):
+        return texts
+    return [one[mark.end() :] for mark, one in zip(marks, texts)]
 
 
 def wanted(answer: object, options: Sequence[str]) -> int | None:

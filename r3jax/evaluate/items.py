@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import enum
+import functools
 import json
 import re
 import string
@@ -15,7 +16,7 @@ from r3jax.evaluate import choices
 
 LETTERS = string.ascii_uppercase[:10]
 _MARK = re.compile(r"<image\s*(\d*)>")
-_NOTHING = ("", "nan", "None")  # how files of text write that there is no value
+_BETWEEN = re.compile(r"(['\"])\s+(['\"])")  # entries of a list as NumPy writes it
 
 
 class Asked(enum.StrEnum):
@@ -36,7 +37,7 @@ class Item:
 
     `text` has no options; `<image 2>` in it (or in an option) is where the second of `images`
     stands, and those that have no place come first. `sample` is what `benchmarks.score` reads, its
-    options as `choices` and the right one's letter as `answer`, and what aggregates group by.
+    options as `choices` and the right one's number as `answer`, and what aggregates group by.
     `where` names file and row.
     """
 
@@ -57,23 +58,29 @@ def option_item(
     id: Any,
     text: str,
     options: Sequence[str],
-    answer: Any,
+    answer: str | int,
     pictures: Sequence[ImageSource],
+    numbers: Mapping[int, int] | None = None,
     **fields: Any,
 ) -> Item:
     """An item that asks for one of `options`, which may carry letters; `answer` is a letter, with
-    brackets or not, a number from 0 on, or the words of an option.
+    brackets or not, or a number from 0 on. `numbers` as in `make_item`.
 
     Raises: TableError where there are no options or the answer is none of them.
     """
     options = choices.bare(options)
     if len(options) < 2:
         raise TableError(f"{row.where}: expected options, found {options}")
-    right = choices.wanted(answer, options)
-    if right is None:
+    if isinstance(answer, str):
+        letter = re.fullmatch(r"\(?([A-Z])\)?[.:]?", answer.strip().upper())
+        right = ord(letter[1]) - ord("A") if letter else -1
+    else:
+        right = int(answer)
+    if not 0 <= right < len(options):
         raise TableError(f"{row.where}: answer {answer!r} is none of the options {options}")
-    sample = {"choices": options, "answer": LETTERS[right], **fields}
-    return make_item(row, id, text, pictures, Asked.OPTION, sample)
+    shown = [_marked(one, pictures, numbers) for one in options]
+    sample = {"choices": shown, "answer": right, **fields}
+    return make_item(row, id, text, pictures, Asked.OPTION, sample, numbers)
 
 
 def make_item(
@@ -83,23 +90,33 @@ def make_item(
     pictures: Sequence[ImageSource],
     asked: Asked,
     sample: Mapping[str, Any],
+    numbers: Mapping[int, int] | None = None,
 ) -> Item:
     """An item whose marks of images, as `<image1>` or `<image>`, are all written `<image 1>`; those
-    of images that are not there are left out."""
-    places = iter(range(1, len(pictures) + 1))
+    of images that are not there are left out. `numbers` are those of `pictures` by what marks call
+    them, both from 1 on (default: the same)."""
+    text = _marked(text, pictures, numbers).strip()
+    return Item(row.where, str(id), text, tuple(pictures), asked, sample)
+
+
+def _marked(text: str, pictures: Sequence[ImageSource], numbers: Mapping[int, int] | None) -> str:
+    if numbers is None:
+        numbers = {number: number for number in range(1, len(pictures) + 1)}
+    unnumbered = iter(range(1, len(pictures) + 1))
 
     def mark(found: re.Match) -> str:
-        number = int(found[1]) if found[1] else next(places, 0)
-        return f"<image {number}>" if 1 <= number <= len(pictures) else ""
+        number = numbers.get(int(found[1])) if found[1] else next(unnumbered, None)
+        return "" if number is None else f"<image {number}>"
 
-    return Item(row.where, str(id), _MARK.sub(mark, text).strip(), tuple(pictures), asked, sample)
+    return _MARK.sub(mark, text)
 
 
 def value(row: TableRow, *names: str, default: Any = None) -> Any:
     """The first of these columns that has a value."""
     for name in names:
         found = row.values.get(name)
-        if found is not None and not (isinstance(found, str) and found.strip() in _NOTHING):
+        is_nothing = found is None or found != found  # what parquet has of no number is not equal
+        if not is_nothing and not (isinstance(found, str) and not found.strip()):
             return found
     return default
 
@@ -138,14 +155,16 @@ def listed(found: Any) -> list[str]:
     """
     if isinstance(found, str):
         inside = found.strip()
-        found = _literal(inside) if inside.startswith("[") and inside.endswith("]") else [found]
+        is_list = inside.startswith("[") and inside.endswith("]")
+        found = _literal(_BETWEEN.sub(r"\1, \2", inside)) if is_list else [found]
     if found is None:
         return []
     return [str(one) for one in found] if isinstance(found, Iterable) else [str(found)]
 
 
 def _literal(written: str) -> Iterable[Any]:
-    for read in (json.loads, ast.literal_eval):  # neither runs anything
+    as_written = {"parse_float": str, "parse_int": str}
+    for read in (functools.partial(json.loads, **as_written), ast.literal_eval):  # none runs it
         try:
             return read(written)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -154,13 +173,16 @@ def _literal(written: str) -> Iterable[Any]:
 
 
 def lettered(row: TableRow) -> list[str]:
-    """The options in columns A, B, C, ... up to the first that is empty."""
-    found = []
-    for letter in LETTERS:
-        if (option := value(row, letter)) is None:
-            break
-        found.append(str(option).strip())
-    return found
+    """The options in columns A, B, C, ... up to the last that has one.
+
+    Raises: TableError where one before it has none.
+    """
+    found = [value(row, letter) for letter in LETTERS]
+    while found and found[-1] is None:
+        found.pop()
+    if None in found:
+        raise TableError(f"{row.where}: option {LETTERS[found.index(None)]} is empty")
+    return [str(option).strip() for option in found]
 
 
 def pictures(row: TableRow, *names: str) -> list[ImageSource]:

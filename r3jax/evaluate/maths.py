@@ -21,16 +21,18 @@ _UNIT = re.compile(  # of a number: a word or two, none of which makes another n
 
 def is_right_vista(
     reply: str,
-    answer: str,
+    answer: str | int,
     question_type: str,
     answer_type: str,
     options: Sequence[str] | None,
     precision: float | None,
+    unit: str | None = None,
 ) -> bool:
     """Whether a reply answers a question of MathVista.
 
     An option by letter or words; a number that is the whole answer, in a box, or stated at the end,
-    rounded to `precision` digits where it is a float; a list as it stands.
+    with its `unit` or without, rounded to `precision` digits where it is a float; a list as it
+    stands. Of options the `answer` is words, a letter, or the number of the right one.
 
     Source: the rules that MathVista publishes, for what is left of them without a language model
     that reads the reply first, but for 14.7, which is not 14.
@@ -39,8 +41,11 @@ def is_right_vista(
         number = choices.chosen(reply, options or ())
         if number is None:
             return False
-        return answer.strip() in (options[number].strip(), chr(ord("A") + number))
+        return number == _number_of_option(answer, options)
+    answer = str(answer)
     text = _last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:]
+    if unit:
+        text = re.sub(rf"(?<=[\d\s]){re.escape(unit)}\W*$", "", text)
     if answer_type not in ("integer", "float"):
         return normalise.unwrap(text) == normalise.unwrap(answer)
     given, wanted = _value(text), _number(answer)
@@ -50,7 +55,15 @@ def is_right_vista(
     return given == wanted if digits is None else round(given, digits) == round(wanted, digits)
 
 
-def is_right_vision(reply: str, answer: str, options: Sequence[str]) -> bool:
+def _number_of_option(answer: str | int, options: Sequence[str]) -> int | None:
+    """The number of the right option, told by itself, by its words, or by a letter."""
+    words = [one.strip() for one in options]
+    if isinstance(answer, str) and answer.strip() in words:
+        return words.index(answer.strip())
+    return choices.wanted(answer, options)
+
+
+def is_right_vision(reply: str, answer: str | int, options: Sequence[str]) -> bool:
     """Whether a reply answers a question of MathVision: the option of this letter, or the value
     of the expression.
 
@@ -58,18 +71,24 @@ def is_right_vision(reply: str, answer: str, options: Sequence[str]) -> bool:
     """
     text = normalise.unwrap(_last_boxed(replies.answer_of(reply)))
     if not options:
-        return _same_value(text[-MOST_CHARACTERS:], answer)
+        return _same_value(text[-MOST_CHARACTERS:], str(answer))
     same = [
         number for number, one in enumerate(options) if _same_value(text, one, with_percent=False)
     ]
-    given = same[0] if len(same) == 1 else choices.chosen(text, options)
-    return given is not None and given == choices.chosen(answer, options)
+    is_letter = re.fullmatch(r"\(?[A-J]\)?\.?", text) is not None
+    given = same[0] if len(same) == 1 and not is_letter else choices.chosen(text, options)
+    return given is not None and given == choices.wanted(answer, options)
 
 
 def is_right_by_rules(reply: str, answer: str, source: str) -> bool:
     """Whether the rules that judge rollouts find a reply right."""
     text = _said_of(_last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:])
     return answers.judge_by_rules(text, answer, source) is Verdict.RIGHT
+
+
+def is_number(text: str) -> bool:
+    """Whether an answer is a number in decimals, and nothing else."""
+    return _number(normalise.unwrap(text)) is not None
 
 
 def _digits(precision: float | None) -> int | None:

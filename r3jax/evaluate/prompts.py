@@ -16,10 +16,16 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from r3jax.evaluate import yes_no
 from r3jax.evaluate.items import LETTERS, Asked, Item
 from r3jax.records import Turn
 
 _MARK = re.compile(r"<image (\d+)>")
+_OTHERS = re.compile(  # an option that means others by their places
+    r"\b(?:all|none|both|neither|any|either) of (?:the|these|those)\b|\b(?:above|below)\b"
+    r"|\b[A-J] (?:and|or) [A-J]\b",
+    re.IGNORECASE,
+)
 _SENTENCES = {
     Asked.OPTION: "Answer with the letter of the right option.",
     Asked.PHRASE: "Answer with a single word or phrase.",
@@ -32,8 +38,8 @@ _SENTENCES = {
 
 
 class Order(enum.StrEnum):
-    """In what order options stand: as they come; shuffled by a seed; or as they come and in every
-    rotation, of which all must be answered rightly."""
+    """In what order options stand: as they come; shuffled by a seed; or in every rotation, each of
+    which must be answered rightly. Options that mean others by their places stay where they are."""
 
     GIVEN = "given"
     SHUFFLED = "shuffled"
@@ -80,9 +86,8 @@ class Asking:
         """What a reply is scored against."""
         given = dict(self.item.sample)
         if self.options:
-            right = LETTERS.index(given["answer"])
-            letter = LETTERS[self.options.index(right)]
-            given |= {"choices": list(self._shown), "answer": letter}
+            right = self.options.index(given["answer"])
+            given |= {"choices": list(self._shown), "answer": right}
         return given
 
     @property
@@ -90,8 +95,9 @@ class Asking:
         """The right answer, for people."""
         sample = self.sample
         if self.item.asked is Asked.OPTION:
-            letter = sample["answer"]
-            return f"{letter}: {self._shown[LETTERS.index(letter)]}"
+            return f"{LETTERS[sample['answer']]}: {self._shown[sample['answer']]}"
+        if self.item.asked is Asked.YES_NO:
+            return "yes" if yes_no.is_yes(sample["answer"]) else "no"
         return " / ".join(dict.fromkeys(map(str, sample.get("answers") or [sample["answer"]])))
 
     @property
@@ -121,7 +127,9 @@ def askings(items: Iterable[Item], order: Order, seed: int = 0, repeats: int = 1
 
 def _orders(item: Item, order: Order, seed: int) -> list[Asking]:
     count = len(item.choices)
-    moves = item.asked is Asked.OPTION and list(item.choices) != list(LETTERS[:count])
+    in_image = list(item.choices) == list(LETTERS[:count])
+    fixed = in_image or any(map(_OTHERS.search, item.choices))
+    moves = item.asked is Asked.OPTION and not fixed
     if order is Order.GIVEN or not moves:
         return [Asking(item, item.id)]
     if order is Order.SHUFFLED:

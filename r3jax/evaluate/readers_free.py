@@ -1,7 +1,7 @@
 """Rows of benchmarks whose answers are words, numbers, yes or no."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from r3jax.data.tables import TableError, TableRow
 from r3jax.evaluate.items import (
@@ -54,8 +54,7 @@ def vsr(row: TableRow) -> Item:
         asked = f'Is this statement true of the image? "{str(caption).strip()}"'
     else:
         asked = text(row, "question")
-    number = row.where.rsplit(" ", 1)[1]
-    id = value(row, "id", "index", default=number)
+    id = value(row, "id", "index", default=row.number)
     return make_item(row, id, asked, pictures(row, *IMAGE), Asked.YES_NO, sample)
 
 
@@ -96,7 +95,7 @@ def mathvista(row: TableRow) -> Item:
     id, shown = needed(row, "pid", "index"), pictures(row, *IMAGE)
     options = listed(value(row, "choices"))
     if options:
-        answer = value(row, "answer_option", "answer")
+        answer = value(row, "answer_option") or _number_of(text(row, "answer"), options)
         kinds = {"question_type": "multi_choice", "answer_type": "text"}
         return option_item(row, id, asked, options, answer, shown, **kinds, **group)
     kind = text(row, "answer_type")
@@ -105,9 +104,16 @@ def mathvista(row: TableRow) -> Item:
         "question_type": "free_form",
         "answer_type": kind,
         **({"precision": precision} if (precision := _precision(row)) is not None else {}),
+        **({"unit": unit} if unit else {}),
         **group,
     }
     return make_item(row, id, asked, shown, _KINDS.get(kind, Asked.PHRASE), sample)
+
+
+def _number_of(answer: str, options: Sequence[str]) -> str | int:
+    """The number of the option with these words, or the answer itself, which is its letter."""
+    words = [one.strip() for one in options]
+    return words.index(answer) if answer in words else answer
 
 
 def _query(row: TableRow) -> str:
@@ -140,8 +146,7 @@ def mathvision(row: TableRow) -> Item:
 def mmk12(row: TableRow) -> Item:
     """MMK12: an expression, a number or words."""
     sample = {"answer": text(row, "answer"), **fields(row, "subject")}
-    number = row.where.rsplit(" ", 1)[1]
-    id, shown = value(row, "id", "index", default=number), pictures(row, *IMAGE)
+    id, shown = value(row, "id", "index", default=row.number), pictures(row, *IMAGE)
     return make_item(row, id, text(row, "question"), shown, Asked.VALUE, sample)
 
 

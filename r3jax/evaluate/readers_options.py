@@ -32,7 +32,7 @@ def vstar(row: TableRow) -> Item:
 
 def mmvp(row: TableRow) -> Item:
     """MMVP: `Options` as "(a) Open (b) Closed"; rows count from 1, two a pair."""
-    number = text(row, "Index", "index")
+    number = str(value(row, "Index", "index", default=row.number + 1))
     stem = text(row, "Question", "question")
     options = lettered(row) or listed(needed(row, "Options", "options"))
     options = options if len(options) > 1 else choices.options_in(options[0])
@@ -48,7 +48,8 @@ def cvbench(row: TableRow) -> Item:
     """CV-Bench: `choices` and "(A)" as `answer`; images in the row or by `filename`."""
     options = lettered(row) or listed(needed(row, "choices"))
     shown = pictures(row, *IMAGE, "filename")
-    group = fields(row, "type", "source", "task")
+    kind = {"type": text(row, "type", "split").upper()}
+    group = kind | fields(row, "source", "task")
     stem, answer = text(row, "question"), text(row, "answer")
     return option_item(row, _id(row, "idx", "index"), stem, options, answer, shown, **group)
 
@@ -79,7 +80,8 @@ def mme_realworld(row: TableRow) -> Item:
 
 
 def scienceqa(row: TableRow) -> Item:
-    """ScienceQA: `choices` and the number of the right one, or columns; a hint comes first."""
+    """ScienceQA: `choices` and the number of the right one, or columns and its letter; a hint comes
+    first."""
     options = lettered(row) or listed(needed(row, "choices"))
     hint, question = value(row, "hint", default=""), text(row, "question")
     stem = f"{hint}\n{question}" if hint else question
@@ -93,16 +95,18 @@ def mmmu(row: TableRow) -> Item:
     id = _id(row, "id", "index")
     named = re.fullmatch(r"(?:validation|dev|test)_(.+)_\d+", id)
     group = {"subdomain": named[1]} if named else fields(row, subdomain="category")
-    several = [f"image_{number}" for number in range(1, 8)]
-    shown = [image for name in several for image in pictures(row, name)] or pictures(row, *IMAGE)
+    there = [number for number in range(1, 8) if value(row, f"image_{number}") is not None]
+    shown = [image for number in there for image in pictures(row, f"image_{number}")]
+    numbers = {number: place for place, number in enumerate(there, 1)} or None
+    shown = shown or pictures(row, *IMAGE)
     options = lettered(row) or listed(value(row, "options"))
     question = text(row, "question")
     if OPEN in options or value(row, "question_type") == "open" or not options:
         known = options[0] if OPEN in options else needed(row, "answer")
         sample = {"answers": listed(known), "question_type": "open", **group}
-        return make_item(row, id, question, shown, Asked.PHRASE, sample)
+        return make_item(row, id, question, shown, Asked.PHRASE, sample, numbers)
     answer = text(row, "answer")
-    return option_item(row, id, question, options, answer, shown, **group)
+    return option_item(row, id, question, options, answer, shown, numbers, **group)
 
 
 def _listed_or_lettered(row: TableRow, *names: str) -> tuple[str, list[str]]:
@@ -118,4 +122,4 @@ def _listed_or_lettered(row: TableRow, *names: str) -> tuple[str, list[str]]:
 
 def _id(row: TableRow, *names: str) -> str:
     """The row's id, or its number where it has none."""
-    return str(value(row, *names, default=row.where.rsplit(" ", 1)[1]))
+    return str(value(row, *names, default=row.number))

@@ -24,3 +24,13 @@ def answer_of(reply: str) -> str:
             return found[-1]
     _, opened, begun = spoken.rpartition("<answer>")
     return (begun if opened and "</answer>" not in begun else spoken).strip()
+
+
+def ends_in_thought(reply: str) -> bool:
+    """Whether a reply broke off while it thought, and gives no answer.
+
+    >>> ends_in_thought("<think>It may be A"), ends_in_thought("<think>A? <answer>B</answer>")
+    (True, False)
+    """
+    thought = reply.rpartition("<think>")
+    return bool(thought[1]) and "</think>" not in thought[2] and "<answer>" not in reply

@@ -9,6 +9,21 @@ _OPENS = re.compile(r"\W*yes\b(?!\W*(?:and|or|/|no\b|maybe))")
 _STATES = re.compile(r"\banswer(?:\W*is)?\W*yes\b(?!\W*(?:and|or|/)\W*no\b)")
 
 
+_YES, _NO = {"yes", "1", "1.0", "true"}, {"no", "0", "0.0", "false"}
+
+
+def is_yes(answer: object) -> bool:
+    """Whether a right answer is yes, however a file writes it. Raises: ValueError for another one.
+
+    >>> is_yes("Yes"), is_yes(0)
+    (True, False)
+    """
+    text = str(answer).strip().strip(".").lower()
+    if text not in _YES | _NO:
+        raise ValueError(f"answer {answer!r}: expected yes or no, 1 or 0")
+    return text in _YES
+
+
 def said(reply: str) -> bool | None:
     """True for yes, False for no, None where a reply says neither, or both.
 

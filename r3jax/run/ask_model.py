@@ -9,42 +9,39 @@ from r3jax.data import chat
 from r3jax.data.frames import PixelBounds
 from r3jax.model.layers import Dtype
 from r3jax.records import Question
-from r3jax.rollout import engine
 from r3jax.run import evaluate, origins, pretrained, shapes
-from r3jax.run.pretrained import Pretrained
 from r3jax.run.suites import Reply, Suite
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model directory, asked `batch` questions at a time. Its weights are on the host."""
+    """A model directory in a chat format, asked `batch` questions at a time. Its weights are read
+    when somebody asks."""
 
-    start: Pretrained
+    directory: str | Path
+    form: chat.ChatFormat
     settings: Mapping[str, Any]
     temperature: float
     seed: int
     batch: int
     max_text_tokens: int
-
-    @property
-    def form(self) -> chat.ChatFormat:
-        return self.start.form
+    dtype: Dtype
 
     def replies(self, suite: Suite, first: int) -> Iterator[list[Reply]]:
         """Yields replies with their looks; see `benchmark.Asker`."""
         arriving = evaluate.arriving(self.batch)
+        start = pretrained.load(self.directory, self.form, on_host=True, dtype=self.dtype)
         buckets = shapes.buckets_for(
             self.form,
-            self.start.tokenizer,
+            start.tokenizer,
             self.batch,
             text_tokens=self.max_text_tokens,
             arriving=arriving,
             images=suite.most_images,
         )
-        eng = evaluate.make_engine(self.start, buckets, self.temperature, self.batch)
+        eng = evaluate.make_engine(start, buckets, self.temperature, self.batch)
         questions = _Questions(suite, self.form)
-        tally = engine.Tally()
-        for batch in evaluate.ask(eng, self.start.params, questions, self.seed, first, tally):
+        for batch in evaluate.ask(eng, start.params, questions, self.seed, first):
             yield [
                 Reply(
                     episode.text,
@@ -56,7 +53,7 @@ class Model:
             ]
 
 
-def load_model(
+def of_directory(
     directory: str | Path,
     temperature: float,
     seed: int,
@@ -66,8 +63,6 @@ def load_model(
     changed: Mapping[str, Any],
 ) -> Model:
     """A model directory that is asked in its own chat format but for what is `changed` of it."""
-    start = pretrained.load(directory, on_host=True, dtype=dtype)
-    start = dataclasses.replace(start, form=change(start.form, changed))
     settings = {
         "model": str(directory),
         "weights": origins.fingerprint_model(directory),
@@ -76,7 +71,8 @@ def load_model(
         "dtype": dtype,
         **changed,
     }
-    return Model(start, settings, temperature, seed, batch, max_text_tokens)
+    form = change(pretrained.chat_format(directory), changed)
+    return Model(directory, form, settings, temperature, seed, batch, max_text_tokens, dtype)
 
 
 def change(form: chat.ChatFormat, changed: Mapping[str, Any]) -> chat.ChatFormat:

@@ -2,7 +2,8 @@
 
 output/
   settings.json      what the predictions depend on; another model or seed is refused
-  predictions.jsonl  one line a question, written as they become known
+  predictions.jsonl  one line a question, written as they become known, scored by rules
+  judged.jsonl       the lines of it that a judge was asked about, with what it decided
   results.json       the summary, written last
   data/              the world's held-out questions, where no file of questions was named
   replies-1.sqlite   what an endpoint has said, where one was asked
@@ -23,6 +24,7 @@ from r3jax.run.suites import Line, Reply, Suite
 COUNT = 640  # questions of the held-out test split
 SEED = 0  # of the world
 SETTINGS, PREDICTIONS, RESULTS = "settings.json", "predictions.jsonl", "results.json"
+JUDGED = "judged.jsonl"
 _NAMES = ("model", "url", "predictions")  # of the same thing in another place
 
 
@@ -46,11 +48,15 @@ def run(suite: Suite, asker: Asker, output: str | Path) -> dict[str, Any]:
     Raises: ValueError where the output holds predictions made with other settings.
     """
     output = paths.of(output)
-    keep_settings(output, {**suite.settings, **asker.settings})
+    settings = {**suite.settings, **asker.settings}
+    keep_settings(output, settings)
     done = read_predictions(output / PREDICTIONS, suite.ids)[: len(suite.ids)]
     if len(done) < len(suite.ids):
         done += _ask_rest(suite, asker, done, output / PREDICTIONS)
-    found = suite.summarise(done) | _pixels(asker.form)
+    decided = suite.judged(done)
+    if asked := [line for line, before in zip(decided, done, strict=True) if line is not before]:
+        paths.write_whole(output / JUDGED, "".join(json.dumps(line) + "\n" for line in asked))
+    found = suite.summarise(decided) | _pixels(asker.form) | {"settings": settings}
     paths.write_whole(output / RESULTS, json.dumps(found, indent=2) + "\n")
     return found
 
@@ -59,7 +65,9 @@ def _pixels(form: chat.ChatFormat | None) -> dict[str, Any]:
     """At what sizes images and crops were shown, where that is known: numbers depend on it."""
     if form is None:
         return {}
-    shown = {"image": form.image_bounds, "crop": form.look_rules.crop}
+    shown = {"image": form.image_bounds}
+    if form.look_rules.max_looks:
+        shown["crop"] = form.look_rules.crop
     return {"pixels": {name: [b.min_pixels, b.max_pixels] for name, b in shown.items()}}
 
 
@@ -72,7 +80,8 @@ def _ask_rest(suite: Suite, asker: Asker, done: Sequence[Line], path: Path) -> l
         Progress("evaluation", len(suite.ids), {"score": "score"}, len(done)) as progress,
     ):
         for replies in asker.replies(suite, len(done)):
-            lines = suite.score(len(done) + len(fresh), replies)
+            begin = len(done) + len(fresh)
+            lines = [suite.line(number, reply) for number, reply in enumerate(replies, begin)]
             file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.keep()
             fresh += lines
@@ -110,7 +119,7 @@ def keep_settings(output: Path, settings: Mapping[str, Any]) -> None:
                 f"{output} holds predictions made with other settings: {said}. Name a new output"
             )
     output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(now, indent=2) + "\n", "utf-8")
+    paths.write_whole(path, json.dumps(now, indent=2) + "\n")
 
 
 def read_predictions(path: Path, ids: Sequence[str]) -> list[Line]:

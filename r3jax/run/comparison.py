@@ -48,6 +48,14 @@ class Comparison:
         for model in self.models:
             if "name" not in model:
                 raise ValueError(f"models: expected each to have a name, found {dict(model)}")
+        for names in (
+            [str(model["name"]) for model in self.models],
+            [column.name for column in self.benchmarks],
+        ):
+            folders = [_file(name).lower() for name in names]
+            if twice := {name for name in names if folders.count(_file(name).lower()) > 1}:
+                raise ValueError(f"names of one folder: {', '.join(sorted(twice))}: change one")
+        for model in self.models:
             for column in self.benchmarks:
                 self.cell(model, column)
 

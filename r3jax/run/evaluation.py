@@ -69,11 +69,25 @@ class Evaluation:
         for name in ("endpoint", "judge"):
             if getattr(self, name) is not None and not getattr(self, f"{name}_model"):
                 raise ValueError(f"{name}: name the model there as {name}_model")
+        self._check_effect()
         if self.benchmark == LOOK_AGAIN:
             if self.options != Order.GIVEN or self.repeats > 1 or self.judge:
                 raise ValueError(f"{LOOK_AGAIN} has no options, is asked once, needs no judge")
         elif self.data is None:
             raise ValueError(f"{self.benchmark}: name the file or folder of its questions as data")
+
+    def _check_effect(self) -> None:
+        """Raises ValueError for a field that would change nothing."""
+        unheard = []
+        if self.predictions is not None:
+            unheard = ["temperature", "instruction", "image_tokens", "max_looks"]
+        elif self.endpoint is not None:
+            unheard = ["max_looks"]
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in unheard:
+            if getattr(self, name) != defaults[name]:
+                asked = "predictions" if self.predictions is not None else "endpoint"
+                raise ValueError(f"{name} changes nothing where {asked} is given: leave it out")
 
 
 def names() -> list[str]:
@@ -96,7 +110,7 @@ def _suite(asked: Evaluation, output: Path) -> Suite:
     if asked.judge is not None:
         kept = "" if paths.in_bucket(output) else str(output / "judge.sqlite")
         config = EndpointConfig(asked.judge, asked.judge_model, asked.judge_key, kept=kept)
-        judge = EndpointJudge(JudgeConfig(config))
+        judge = EndpointJudge(JudgeConfig(config, pause_above=1.0))  # it never waits for long
     return suites.read_benchmark(
         asked.benchmark,
         asked.data,
@@ -105,6 +119,7 @@ def _suite(asked: Evaluation, output: Path) -> Suite:
         asked.repeats,
         asked.limit,
         judge,
+        f"{asked.judge_model} at {asked.judge}" if judge else "",
     )
 
 
@@ -113,7 +128,7 @@ def _asker(asked: Evaluation, output: Path) -> Asker:
         return ask_elsewhere.File(Path(asked.predictions))
     changed = _changed(asked)
     if asked.model is not None:
-        return ask_model.load_model(
+        return ask_model.of_directory(
             asked.model,
             asked.temperature,
             asked.seed,
@@ -131,7 +146,8 @@ def _asker(asked: Evaluation, output: Path) -> Asker:
         asked.at_once,
         asked.timeout,
     )
-    form = chat.ChatFormat(system=None, instruction=INSTRUCTION)
+    rules = dataclasses.replace(chat.ChatFormat().look_rules, max_looks=0)
+    form = chat.ChatFormat(system=None, instruction=INSTRUCTION, look_rules=rules)
     folder = None if paths.in_bucket(output) else output
     return ask_elsewhere.Remote(config, ask_model.change(form, changed), folder)
 
@@ -169,6 +185,8 @@ def describe(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{found['judged']:.1%} of the answers were decided by the judge")
     if found["judge_failed"]:
         lines.append(f"{found['judge_failed']:.1%} count as wrong, as the judge said nothing")
+    if found["refused"]:
+        lines.append(f"{found['refused']:.1%} of the questions were refused, and count as wrong")
     if found["unanswered"]:
         lines.append(f"{found['unanswered']:.1%} of the replies hold no answer")
     return lines

@@ -60,16 +60,23 @@ def load(
     directory = paths.of(directory)
     hosts.goes_on(f"reading {directory}")
     model = hf.load_hf(directory, dtype)
-    if form is None and (directory / chat_file.FILE_NAME).is_file():
-        form = chat_file.load_chat(directory)
     return Pretrained(
         directory,
         model.config,
         model.params if on_host else jax.tree.map(jnp.asarray, model.params),
         Tokenizer.from_dir(directory),
-        form or chat.ChatFormat(),
+        form or chat_format(directory),
         dtype,
     )
+
+
+def chat_format(directory: str | Path) -> chat.ChatFormat:
+    """How the model of a directory is asked: its r3jax.json, or Qwen2.5-VL's way where there is
+    none."""
+    directory = paths.of(directory)
+    if (directory / chat_file.FILE_NAME).is_file():
+        return chat_file.load_chat(directory)
+    return chat.ChatFormat()
 
 
 def load_to_train(

@@ -15,7 +15,7 @@ from r3jax.evaluate import benchmarks, prompts, readers, replies, results
 from r3jax.evaluate.items import Item
 from r3jax.evaluate.prompts import Asking, Order
 from r3jax.records import Question, Verdict
-from r3jax.reward import answers
+from r3jax.reward import answers, judge
 from r3jax.reward.judge import Judge, JudgeRequest
 from r3jax.run import evaluate, origins
 
@@ -45,8 +45,11 @@ class Suite(Protocol):
     def question(self, number: int, form: chat.ChatFormat) -> Question:
         """A question with its images opened."""
 
-    def score(self, first: int, given: Sequence[Reply]) -> list[Line]:
-        """Lines of predictions.jsonl for the replies to questions from number `first` on."""
+    def line(self, number: int, reply: Reply) -> Line:
+        """A reply to a question, scored by rules: a line of predictions.jsonl."""
+
+    def judged(self, lines: Sequence[Line]) -> Sequence[Line]:
+        """The lines of all questions with what a judge decides of them, if there is one."""
 
     def summarise(self, lines: Sequence[Line]) -> Line:
         """The content of results.json, from the lines of all questions."""
@@ -54,8 +57,8 @@ class Suite(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """The questions of a published benchmark, each asked once or more often. A `judge` decides what
-    the rules may not."""
+    """The questions of a published benchmark, each asked once or more often. A `judge`, whose name
+    results state, decides what the rules cannot."""
 
     name: str
     questions: str  # the fingerprint of all that the files hold
@@ -64,6 +67,7 @@ class Benchmark:
     seed: int
     repeats: int
     judge: Judge | None = None
+    judge_name: str = ""
 
     @functools.cached_property
     def ids(self) -> Sequence[str]:
@@ -93,26 +97,11 @@ class Benchmark:
             raise ValueError(f"{asking.item.where}: {error}") from error
         return Question(asking.id, asking.text, shown, asking.gold, self.name, turns=(turn,))
 
-    def score(self, first: int, given: Sequence[Reply]) -> list[Line]:
-        """Scores by rules, then those that the judge may decide by it, all in one call."""
-        asked = self.askings[first : first + len(given)]
-        lines = [self._line(asking, reply) for asking, reply in zip(asked, given, strict=True)]
-        open_to = [
-            at
-            for at, (asking, line) in enumerate(zip(asked, lines))
-            if self.judge
-            and results.may_be_judged(self.name, asking, line["answer"], line["score"])
-        ]
-        requests = [
-            JudgeRequest(asked[at].text, asked[at].gold, lines[at]["answer"]) for at in open_to
-        ]
-        for at, verdict in zip(open_to, self.judge(requests) if requests else (), strict=True):
-            lines[at]["judged"] = None if verdict is Verdict.UNKNOWN else True
-            lines[at]["score"] = float(verdict is Verdict.RIGHT)
-        return lines
-
-    def _line(self, asking: Asking, reply: Reply) -> Line:
-        answer = replies.answer_of(reply.text)
+    def line(self, number: int, reply: Reply) -> Line:
+        """A thought that was broken off gives no answer."""
+        asking = self.askings[number]
+        broken_off = replies.ends_in_thought(reply.text)
+        answer = "" if broken_off else replies.answer_of(reply.text)
         return {
             "id": asking.id,
             "question": asking.text,
@@ -123,9 +112,31 @@ class Benchmark:
             **_how(reply),
         }
 
+    def judged(self, lines: Sequence[Line]) -> Sequence[Line]:
+        """Asks the judge in one call; what it cannot say stays wrong."""
+        if self.judge is None:
+            return lines
+        open_to = [
+            at
+            for at, (asking, line) in enumerate(zip(self.askings, lines, strict=True))
+            if results.may_be_judged(self.name, asking, line["answer"], line["score"])
+        ]
+        requests = [
+            JudgeRequest(self.askings[at].text, self.askings[at].gold, lines[at]["answer"])
+            for at in open_to
+        ]
+        decided = dict(zip(open_to, judge.ask(self.judge, requests), strict=True))
+        return [self._decided(line, decided.get(at)) for at, line in enumerate(lines)]
+
+    def _decided(self, line: Line, verdict: Verdict | None) -> Line:
+        if verdict is None:
+            return line
+        judged = None if verdict is Verdict.UNKNOWN else True
+        return {**line, "judged": judged, "score": float(verdict is Verdict.RIGHT)}
+
     def summarise(self, lines: Sequence[Line]) -> Line:
         found = results.summarise(self.name, self.askings, self.repeats, lines)
-        return {"benchmark": self.name, **found}
+        return {"benchmark": self.name, **found, "judge": self.judge_name}
 
 
 def read_benchmark(
@@ -135,17 +146,18 @@ def read_benchmark(
     seed: int = 0,
     repeats: int = 1,
     limit: int | None = None,
-    judge: Judge | None = None,
+    decides: Judge | None = None,
+    judge_name: str = "",
 ) -> Benchmark:
     """The questions of a benchmark in files; with `limit` the first so many of them.
 
     Raises: ValueError for what no benchmark can be read from, or no numbers be made of.
     """
-    name = benchmarks.find(name).name
     items = readers.read(name, data)
+    name = benchmarks.find(name).name
     asked = prompts.askings(items[:limit], order, seed, repeats)
     results.check_fields(name, asked[: len(asked) // repeats])
-    return Benchmark(name, _fingerprint(items), asked, order, seed, repeats, judge)
+    return Benchmark(name, _fingerprint(items), asked, order, seed, repeats, decides, judge_name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,11 +180,9 @@ class LookAgain:
     def question(self, number: int, form: chat.ChatFormat) -> Question:
         return traces.load_question(self.rows[number], form.image_bounds)
 
-    def score(self, first: int, given: Sequence[Reply]) -> list[Line]:
-        """Scores by the rules that judge rollouts."""
-        return [self._line(row, reply) for row, reply in zip(self.rows[first:], given)]
-
-    def _line(self, row: vlir.RlRow, reply: Reply) -> Line:
+    def line(self, number: int, reply: Reply) -> Line:
+        """Scored by the rules that judge rollouts."""
+        row = self.rows[number]
         answer = chat.answer_in(reply.text)
         verdict = answers.judge_by_rules(answer, row.answer, row.source)
         return {
@@ -183,6 +193,10 @@ class LookAgain:
             "score": float(verdict is Verdict.RIGHT),
             **_how(reply),
         }
+
+    def judged(self, lines: Sequence[Line]) -> Sequence[Line]:
+        """There is no judge."""
+        return lines
 
     def summarise(self, lines: Sequence[Line]) -> Line:
         return evaluate.summarise(
@@ -210,9 +224,9 @@ def _how(reply: Reply) -> Line:
 
 
 def _fingerprint(items: Sequence[Item]) -> str:
-    """SHA-256 of what questions say; images are not read."""
+    """SHA-256 of what is said to ask them; images are not read."""
     digest = hashlib.sha256()
     for item in items:
-        said = item.id, item.text, item.sample
+        said = item.id, Asking(item, item.id).text, item.sample
         digest.update(json.dumps(said, sort_keys=True, default=str).encode())
     return digest.hexdigest()

@@ -17,14 +17,14 @@ from PIL import Image, ImageOps
 
 from r3jax import paths
 from r3jax.checkpoint import hf
-from r3jax.data import chat, chat_file, images
+from r3jax.data import chat, images
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.kernels import attention
 from r3jax.model import qwen
 from r3jax.model.config import ModelConfig
 from r3jax.records import Episode, Question
 from r3jax.rollout import engine, sampling, weights
-from r3jax.run import hf_inputs, shapes
+from r3jax.run import hf_inputs, pretrained, shapes
 
 AnyImage: TypeAlias = str | Path | Image.Image | np.ndarray
 """A path, a Pillow image, or uint8 [height, width, 3]."""
@@ -60,9 +60,7 @@ class VLM:
     @functools.cached_property
     def form(self) -> chat.ChatFormat:
         """How the model is asked: its r3jax.json, or Qwen2.5-VL's way where there is none."""
-        if (self.directory / chat_file.FILE_NAME).is_file():
-            return chat_file.load_chat(self.directory)
-        return chat.ChatFormat()
+        return pretrained.chat_format(self.directory)
 
     @functools.cached_property
     def _model(self) -> qwen.Qwen25VL:

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from r3jax.data import images, tables
+from r3jax.data import images, snapshots, tables
 
 
 def png(level: int) -> bytes:
@@ -67,6 +67,7 @@ def test_separated_text_opens_images_from_its_own_row(tmp_path):
     for n, text in enumerate(texts):
         quoted = '"' + text.replace('"', '""') + '"'
         lines.append(f"{n}\t{quoted}\t{base64_of(n)}")
+    lines.append("")
     lines.append(f"3\tsame\t0\n4\tmany\t\"['{base64_of(5)}', '{base64_of(6)}']\"")
     path.write_text("\n".join(lines) + "\n", "utf-8")
     found = tables.read(path)
@@ -94,17 +95,27 @@ def test_a_name_of_an_image_is_looked_up_in_the_folder_and_nowhere_else(tmp_path
 def test_a_folder_stands_for_the_files_of_the_split_that_is_asked_for(tmp_path):
     for name in ("test-00000-of-00002", "test-00001-of-00002", "validation-00000-of-00001"):
         (tmp_path / f"{name}.jsonl").write_text("{}\n")
-    names = [path.name for path in tables.files_in(tmp_path, ("testmini", "test"))]
+    names = [path.name for path in snapshots.files(tmp_path, [("testmini",), ("test",)])]
     assert names == ["test-00000-of-00002.jsonl", "test-00001-of-00002.jsonl"]
     with pytest.raises(tables.TableError, match="has test, validation: expected dev"):
-        tables.files_in(tmp_path, ("dev",))
+        snapshots.files(tmp_path, [("dev",)])
     (only := tmp_path / "only").mkdir()
     (only / "questions.jsonl").write_text("{}\n")
-    assert tables.files_in(only, ("test",)) == [only / "questions.jsonl"]
+    assert snapshots.files(only, [("test",)]) == [only / "questions.jsonl"]
     (converted := tmp_path / "validation").mkdir()
     for name in ("0000.jsonl", "0001.jsonl"):
         (converted / name).write_text("{}\n")
-    assert len(tables.files_in(converted, ("validation",))) == 2
+    assert len(snapshots.files(converted, [("validation",)])) == 2
+    (both := tmp_path / "both").mkdir()
+    for name in ("test_2d.jsonl", "test_2d.parquet", "test_3d.parquet"):
+        (both / name).touch()
+    found = snapshots.files(both, [("test",), ("test_2d", "test_3d")])
+    assert [path.name for path in found] == ["test_2d.parquet", "test_3d.parquet"]
+    (nested := tmp_path / "nested" / "Art").mkdir(parents=True)
+    (nested / "dev-00000-of-00001.jsonl").touch()
+    assert len(snapshots.files(nested.parent, [("dev",)], nested=True)) == 1
+    with pytest.raises(tables.TableError, match="name the folder that does"):
+        snapshots.files(nested.parent, [("dev",)])
 
 
 @pytest.mark.parametrize(

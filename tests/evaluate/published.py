@@ -345,13 +345,15 @@ def _cvbench(folder):
          "answer": "(B)", "prompt": "x", "filename": f"img/{n}.png", "source": source}
         for n, (kind, source) in enumerate([("2D", "ADE20K"), ("2D", "COCO"), ("3D", "Omni3D")])
     ]  # fmt: skip
-    for row in rows:
-        picture_file(folder / row["filename"], row["idx"])
-    return jsonl(folder / "test.jsonl", rows).parent
+    stored_rows = [{**row, "image": stored(row["idx"])} for row in rows]
+    for kind, those in (("2d", slice(2)), ("3d", slice(2, 3))):
+        jsonl(folder / f"test_{kind}.jsonl", rows[those])
+        parquet(folder / f"test_{kind}.parquet", stored_rows[those])
+    return folder
 
 
 def _cvbench_tsv(folder):
-    row = {"index": 1, "type": "3D", "task": "Depth", "question": "Which?", "choices": "['0', '1']",
+    row = {"index": 1, "split": "3D", "question": "Which?", "choices": "['0', '1']",
            "answer": "(B)", "source": "Omni3D", "image": encoded(1)}  # fmt: skip
     return tsv(folder / "CV-Bench-3D.tsv", [row])
 

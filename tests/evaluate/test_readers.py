@@ -33,9 +33,11 @@ def test_the_right_answer_scores_one_another_one_nothing_and_both_can_be_reporte
     asked = prompts.askings(found, Order.GIVEN)
     lines = []
     for asking in asked:
-        right = asking.sample.get("answer") or asking.sample["answers"][0]
+        right = asking.sample.get("answer", asking.sample.get("answers", [""])[0])
         if asking.item.asked is Asked.YES_NO:
             right = {"1": "yes", "0": "no"}.get(right, right)
+        if asking.item.asked is Asked.OPTION:
+            right = items.LETTERS[right]
         assert evaluate.score(name, str(right), asking.sample) == 1, asking
         assert evaluate.score(name, "I cannot tell what it is", asking.sample) == 0
         for picture in asking.item.images:
@@ -99,10 +101,97 @@ def test_a_question_of_another_rows_image_shows_it(tmp_path):
     assert [one.images[0].where[-5:] for one in found] == ["row 1", "row 0", "row 1"]
 
 
+@pytest.mark.parametrize(
+    "question, stem, options",
+    [
+        (
+            "Is (A) or (B) larger?\nOptions: A: first, B: second",
+            "Is (A) or (B) larger?",
+            "first|second",
+        ),
+        ("What are A. and B.?\n(A) liver\n(B) lung", "What are A. and B.?", "liver|lung"),
+        (
+            "Who?\nOptions: A: Mr. A. B. Smith, B: Mrs. C. Doe",
+            "Who?",
+            "Mr. A. B. Smith|Mrs. C. Doe",
+        ),
+        ("Which?\nA. one\nB. two\nC. three", "Which?", "one|two|three"),
+    ],
+)
+def test_options_are_told_from_letters_that_a_question_names(question, stem, options, tmp_path):
+    row = {"index": 1, "question": question, "answer": "A", "category": "x"}
+    (one,) = readers.read("MMStar", published.jsonl(tmp_path / "rows.jsonl", [row]))
+    assert (one.text, "|".join(one.choices)) == (stem, options)
+
+
+@pytest.mark.parametrize("options", ["CABD", "DCBA"])
+def test_options_that_are_letters_have_one_right_one(options, tmp_path):
+    row = {"pid": "1", "question": "Which?", "choices": list(options), "answer": "A",
+           "question_type": "multi_choice", "answer_type": "text"}  # fmt: skip
+    (item,) = readers.read("MathVista", published.jsonl(tmp_path / "vista.jsonl", [row]))
+    right = items.LETTERS[options.index("A")]
+    for order in Order:
+        for one in prompts.askings([item], order):
+            scores = {letter: evaluate.score("MathVista", letter, one.sample) for letter in "ABCD"}
+            shown = items.LETTERS[one.sample["answer"]]
+            assert scores == {letter: float(letter == shown) for letter in "ABCD"}
+            assert order is not Order.GIVEN or shown == right
+    row = {"id": "1", "question": "Which?", "options": list(options), "answer": "A"}
+    (item,) = readers.read("MathVision", published.jsonl(tmp_path / "vision.jsonl", [row]))
+    (one,) = prompts.askings([item], Order.GIVEN)
+    assert [evaluate.score("MathVision", letter, one.sample) for letter in "ABCD"] == [1, 0, 0, 0]
+
+
+def test_an_option_may_be_none_and_one_that_means_others_stays_where_it_is(tmp_path):
+    row = {"index": 1, "question": "Which?", "A": "Red", "B": "None", "C": "All of the above",
+           "answer": "C", "category": "x"}  # fmt: skip
+    (item,) = readers.read("V*", published.tsv(tmp_path / "rows.tsv", [row]))
+    assert list(item.choices) == ["Red", "None", "All of the above"]
+    assert [one.options for one in prompts.askings([item], Order.CIRCULAR)] == [()]
+
+
+def test_a_number_may_have_the_unit_that_its_question_names(tmp_path):
+    found = read("MathVista", "hf", tmp_path)[1]
+    for said, score in (("1.2 m", 1), ("1.2m.", 1), ("1.2", 1), ("1.3 m", 0), ("1.2 cm", 0)):
+        assert evaluate.score("MathVista", said, found.sample) == score, said
+
+
+def test_images_keep_the_numbers_that_a_row_gives_them(tmp_path):
+    row = {"id": "validation_Art_1", "question": "<image 2> or <image 3>?", "answer": "B",
+           "options": "['<image 3> x', '<image 1> y']",
+           "image_2": published.stored(2), "image_3": published.stored(3)}  # fmt: skip
+    (item,) = readers.read("MMMU", published.parquet(tmp_path / "rows.parquet", [row]))
+    assert item.text == "<image 1> or <image 2>?" and list(item.choices) == ["<image 2> x", " y"]
+    (one,) = prompts.askings([item], Order.GIVEN)
+    assert one.parts[:4] == (0, " or ", 1, "?\n(A) ")
+
+
+def test_a_table_of_several_splits_and_a_folder_a_subject_are_read_as_papers_do(tmp_path):
+    row = {"question": "Which?", "A": "x", "B": "y", "answer": "A", "category": "Art"}
+    rows = [{**row, "index": n, "split": split} for n, split in enumerate(["dev", "validation"])]
+    (item,) = readers.read("MMMU", published.tsv(tmp_path / "rows.tsv", rows))
+    assert item.id == "1"
+    for subject in ("Art", "Physics"):
+        held = {
+            "id": f"validation_{subject}_1",
+            "question": "Q",
+            "options": "['x', 'y']",
+            "answer": "A",
+        }
+        for split in ("dev", "validation"):
+            path = tmp_path / "mmmu" / subject / f"{split}-00000-of-00001.parquet"
+            published.parquet(path, [held])
+    assert [one.id for one in readers.read("MMMU", tmp_path / "mmmu")] == [
+        "validation_Art_1", "validation_Physics_1"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="name it HR-Bench, and the file that you mean"):
+        readers.read("HR-Bench 8K", tmp_path)
+
+
 option_items = st.builds(
     lambda count, right, id: items.Item(
         "row 1", str(id), "Which?", (), Asked.OPTION,
-        {"choices": [f"thing {n}" for n in range(count)], "answer": items.LETTERS[right % count]},
+        {"choices": [f"thing {n}" for n in range(count)], "answer": right % count},
     ),
     st.integers(2, 10), st.integers(0, 9), st.integers(),
 )  # fmt: skip
@@ -111,7 +200,7 @@ option_items = st.builds(
 @given(option_items, st.sampled_from(Order), st.integers(0, 9))
 @settings(max_examples=100, deadline=None)
 def test_in_any_order_the_letter_of_the_right_option_scores_and_no_other(item, order, seed):
-    right = item.choices[items.LETTERS.index(item.sample["answer"])]
+    right = item.choices[item.sample["answer"]]
     asked = prompts.askings([item], order, seed)
     assert asked == prompts.askings([item], order, seed)
     assert len(asked) == (len(item.choices) if order is Order.CIRCULAR else 1)
@@ -149,6 +238,7 @@ def test_the_mean_of_several_times_has_an_interval_over_questions(tmp_path):
     "name, row, message",
     [
         ("MMStar", {"index": 1, "question": "Which?", "answer": "A"}, "expected options within"),
+        ("V*", {"question": "Q", "A": "x", "C": "y", "answer": "A"}, "option B is empty"),
         ("V*", {"question": "Q", "A": "x", "B": "y", "answer": "D"}, "answer 'D' is none of"),
         ("DocVQA", {"questionId": "1", "question": "Q", "answers": None}, "hidden"),
         ("MMVP", {"index": 1, "question": "Q"}, "expected 'Options' or 'options' to have a value"),

@@ -50,6 +50,9 @@ def test_answers_made_elsewhere_are_scored_by_id_or_in_order(tmp_path, capsys):
         assert found["unanswered"] == pytest.approx(1 / 3) and found["judged"] == 0
     assert "2D" in capsys.readouterr().out
     assert [line["answer"] for line in lines(tmp_path / "id")] == ["(b)", "The answer is 0.", ""]
+    twice = write_rows(tmp_path / "twice.jsonl", [*by_id, by_id[0]])
+    assert call("cvbench", data, tmp_path / "twice", f"--predictions={twice}") == 1
+    assert "line 4: has the id 0, as" in capsys.readouterr().err
     few = write_rows(tmp_path / "few.jsonl", by_id[:2])
     assert call("cvbench", data, tmp_path / "few", f"--predictions={few}") == 1
     assert "no reply for 1 of 3 questions, the first of which is 2" in capsys.readouterr().err
@@ -92,7 +95,7 @@ def test_what_an_endpoint_has_said_is_not_asked_again_after_a_failure(tmp_path, 
     def sometimes(number, request):
         asked = request["messages"][0]["content"][1]["text"]
         if failing["on"] and asked.splitlines()[1].endswith("kevlar"):
-            return Reply(status=400)
+            return Reply(status=404)
         return answering(number, request)
 
     with scripted_endpoint.serving(sometimes) as script:
@@ -104,6 +107,9 @@ def test_what_an_endpoint_has_said_is_not_asked_again_after_a_failure(tmp_path, 
         assert call("V*", data, tmp_path / "out", *flags) == 0
     assert len(script.requests) == 10, "two had no reply"
     assert results(tmp_path / "out")["asked"] == 8
+    other = [flags[0], "--endpoint_model=other", flags[2]]
+    assert call("V*", data, tmp_path / "out", *other) == 1
+    assert "endpoint_model was 'm', is 'other'" in capsys.readouterr().err
     assert call("V*", data, tmp_path / "out", *flags, "--image_tokens=4,8") == 1
     assert "pixels was" in capsys.readouterr().err
 
@@ -136,6 +142,31 @@ def test_a_judge_decides_what_rules_cannot_read_and_nothing_else(tmp_path):
     assert asked == {"It surely is so", "It may be"}
     found = results(tmp_path / "out")
     assert (found["judged"], found["judge_failed"], found["scores"]["aAcc"]) == (0.25, 0.25, 50)
+    assert found["judge"] == f"j at {script.url}"
+    decided = (tmp_path / "out" / "judged.jsonl").read_text().splitlines()
+    assert [json.loads(line)["score"] for line in decided] == [1, 0]
+    with scripted_endpoint.serving(judge) as again:
+        later = [flags[0], f"--judge={again.url}", flags[2]]
+        assert call("HallusionBench", data, tmp_path / "out", *later) == 0
+    assert len(again.requests) == 4, "what it said is kept by what is asked: a word is tried again"
+    assert {one["right_answer"] for one in map(question_of, script.requests)} == {"yes", "no"}
+
+
+def question_of(request: dict) -> dict:
+    return json.loads(request["messages"][1]["content"])
+
+
+def test_a_question_that_is_refused_counts_as_wrong_and_is_told(tmp_path, capsys):
+    data = published.SNAPSHOTS["V*", "hf"](tmp_path)
+
+    def refusing(number, request):
+        return Reply(status=400) if number == 0 else Reply("(A)")
+
+    with scripted_endpoint.serving(refusing) as script:
+        flags = [f"--endpoint={script.url}", "--endpoint_model=m"]
+        assert call("V*", data, tmp_path / "out", *flags) == 0
+    assert results(tmp_path / "out")["refused"] == 0.5
+    assert "50.0% of the questions were refused" in capsys.readouterr().out
 
 
 def test_a_model_is_asked_with_several_images_and_with_none_and_goes_on(tmp_path):
@@ -164,7 +195,7 @@ def test_models_are_compared_in_one_table_that_goes_on_where_one_failed(tmp_path
     down = {"on": True}
 
     def answer(number, request):
-        return Reply(status=400) if down["on"] and request["model"] == "b" else Reply("(B)")
+        return Reply(status=404) if down["on"] and request["model"] == "b" else Reply("(B)")
 
     with scripted_endpoint.serving(answer) as script:
         config = tmp_path / "compared.py"
@@ -176,7 +207,7 @@ def test_models_are_compared_in_one_table_that_goes_on_where_one_failed(tmp_path
             f"{str(data[1])!r}, 'number': '3D'}})}})\n"
         )
         flags = [f"--config={config}", f"--output={tmp_path / 'out'}"]
-        with pytest.raises(SystemExit, match=r"b on CV: question 0: .* 400"):
+        with pytest.raises(SystemExit, match=r"b on CV: question 0: .* 404"):
             compare.main(flags)
         assert "| b |     |       |" in (tmp_path / "out" / "table.md").read_text()
         asked, down["on"] = len(script.requests), False
@@ -198,6 +229,8 @@ def test_models_are_compared_in_one_table_that_goes_on_where_one_failed(tmp_path
         (["--model=m", "--image_tokens=many"], "expected fewest and most, as 32,8192"),
         (["--predictions=p", "--judge=http://x/v1"], "name the model there as judge_model"),
         (["--predictions=p", "--benchmark=look_again", "--options=shuffled"], "has no options"),
+        (["--predictions=p", "--max_looks=2"], "max_looks changes nothing where predictions is"),
+        (["--benchmark=HR-Bench 8K"], "name it HR-Bench, and the file that you mean"),
     ],
 )
 def test_what_cannot_be_asked_is_named(flags, message, tmp_path, capsys):

@@ -75,8 +75,9 @@ def test_an_evaluation_in_a_bucket_goes_on_and_ends_as_on_a_disk(whole, data):
     asked = bucket / "evaluation", bucket / "data" / data.name
     for flags in (("--limit=3",), ()):
         assert call(*asked, *flags, model=bucket / "model") == 0
-    for name in ("predictions.jsonl", "results.json"):
-        assert (asked[0] / name).read_text() == (whole / name).read_text()
+    assert (asked[0] / "predictions.jsonl").read_text() == (whole / "predictions.jsonl").read_text()
+    there, here = (json.loads((at / "results.json").read_text()) for at in (asked[0], whole))
+    assert {**there, "settings": None} == {**here, "settings": None}
 
 
 def test_what_is_answered_is_not_asked_again(whole, data, tmp_path, monkeypatch, capsys):
