@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from r3jax import patches, positions
-from r3jax.data import chat, frames, images, looks
+from r3jax.data import chat, frames, images, looks, vlir
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.data.vlir import RlRow, RowError, SftRow
 from r3jax.records import Episode, Look, LookOutcome, Prompt, Question, Source, Stop
@@ -61,8 +61,10 @@ def _open(
         image = images.open_image(row.image)
         from_frame = frames.Frame.fit(image.shape[0], image.shape[1], row.boxes_in)
         to_frame = frames.Frame.fit(image.shape[0], image.shape[1], bounds)
+    except images.ImageError as error:
+        raise vlir.image_error(row.where, error) from error
     except ValueError as error:
-        raise RowError(f"{row.where}: {error}") from error
+        raise RowError(f"{row.where}: {error}", "image shape") from error
     if isinstance(row, RlRow):
         answer, source = row.answer, row.source
     else:
@@ -127,7 +129,7 @@ def build_teacher_episode(
     served: list[Look] = []
     for place, text in enumerate(trace.segments):
         has_crop = place < trace.num_crops
-        text = _up_to_box(text, place, trace.where) if has_crop else text
+        text = up_to_box(text, place, trace.where) if has_crop else text
         parts.append(_text_tokens(text, trace.trained[place], tokenizer))
         if has_crop:
             look = looks.take_look(text, trace.question.images[0], frame, served, form.look_rules)
@@ -137,13 +139,17 @@ def build_teacher_episode(
     return _assemble(parts, served, prompt.next_position, tokenizer)
 
 
-def _up_to_box(text: str, place: int, where: str) -> str:
-    """The segment without white space behind its last box: a rollout stops where the box closes."""
+def up_to_box(text: str, place: int, where: str) -> str:
+    """The segment without white space behind its last box: a rollout stops where the box closes.
+
+    RowError where something else stands there, or no box.
+    """
     parsed = looks.parse_box(text)
     if parsed.end < 0 or text[parsed.end :].strip():
         raise RowError(
             f"{where}: a crop follows 'response_list'[{place}], so that text must end with a box "
-            f'{{"bbox_2d": [x1, y1, x2, y2]}}; it ends with {text[-60:]!r}'
+            f'{{"bbox_2d": [x1, y1, x2, y2]}}; it ends with {text[-60:]!r}',
+            "no box before a crop",
         )
     return text[: parsed.end]
 
@@ -153,14 +159,20 @@ def _text_tokens(text: str, trained: bool, tokenizer: Tokenizer) -> tuple[np.nda
     return ids, np.full(len(ids), Source.SAMPLED if trained else Source.FORCED)
 
 
-def _crop_tokens(
-    look: Look, place: int, where: str, tokenizer: Tokenizer
-) -> tuple[np.ndarray, np.ndarray]:
+def check_look(look: Look, place: int, where: str) -> None:
+    """RowError where the box that ends a segment gives no crop."""
     if look.outcome is not LookOutcome.OK:
         raise RowError(
             f"{where}: the box {look.text} that ends 'response_list'[{place}] gives no crop "
-            f"({look.outcome}); correct it or remove its crop from 'img_crop_list'"
+            f"({look.outcome}); correct it or remove its crop from 'img_crop_list'",
+            f"box {look.outcome.replace('_', ' ')}",
         )
+
+
+def _crop_tokens(
+    look: Look, place: int, where: str, tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    check_look(look, place, where)
     rows, columns = patches.merged_grid(look.crop.shape)
     return chat.look_tokens(rows * columns, tokenizer)
 

@@ -18,15 +18,11 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from r3jax import paths
-from r3jax.data import frames, images
+from r3jax.data import frames, images, json_rows
+from r3jax.data.json_rows import RowError
 
 # Boxes in VLIR's texts are pixels of an image of 4..2048 tokens. Source: published VLM-R3 code.
 VLIR_BOUNDS = frames.PixelBounds.of_tokens(4, 2048)
-
-
-class RowError(ValueError):
-    """A row of a data file that cannot be used; the message names file and row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +91,11 @@ def _read(
     root: str | pathlib.Path,
     strict: bool,
 ) -> tuple[list[_AnyRow], list[str]]:
-    path = paths.of(path)
     rows, problems = [], []
-    for where, item in _items(path):
+    for found in json_rows.read(path):
         try:
-            value = _decode(item, where) if path.suffix == ".jsonl" else item
-            row = _object(where, value)
-            rows.append(parse(where, row, _locate(where, row, root)))
+            row = object_of(found)
+            rows.append(parse(found.where, row, locate(found.where, row, root)))
         except RowError as error:
             if strict:
                 raise
@@ -109,34 +103,28 @@ def _read(
     return rows, problems
 
 
-def _items(path: pathlib.Path) -> list[tuple[str, object]]:
-    """Each row's place and its value: a line of text in a `.jsonl` file, JSON otherwise."""
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise RowError(f"{path}: not UTF-8 ({error}); save the file as UTF-8") from error
-    if path.suffix == ".jsonl":
-        # Not str.splitlines: it also cuts at U+2028 and U+0085, which JSON allows inside texts.
-        lines = enumerate(text.split("\n"), 1)
-        return [(f"{path}, line {number}", line) for number, line in lines if line.strip()]
-    rows = _decode(text, str(path))
-    if not isinstance(rows, list):
-        raise RowError(f"{path}: expected a JSON list of rows, found {_kind(rows)}")
-    return [(f"{path}, row {number}", row) for number, row in enumerate(rows)]
+def object_of(row: json_rows.JsonRow) -> Mapping:
+    """The values of a row by name; RowError where it has none."""
+    if isinstance(row.value, RowError):
+        raise row.value
+    if not isinstance(row.value, dict):
+        raise RowError(
+            f"{row.where}: expected a JSON object, found {_kind(row.value)}", "no object"
+        )
+    return row.value
 
 
-def _decode(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"{where}: not JSON ({error}); repair it or leave it out") from error
-
-
-def _locate(where: str, row: Mapping, root: str | pathlib.Path) -> pathlib.Path:
+def locate(where: str, row: Mapping, root: str | pathlib.Path) -> pathlib.Path:
+    """The file of a row's image; RowError where it would lie outside `root`."""
     try:
         return images.locate(_field(row, "image_path", str, where), root)
     except images.ImageError as error:
-        raise RowError(f"{where}: {error}") from error
+        raise image_error(where, error) from error
+
+
+def image_error(where: str, error: images.ImageError) -> RowError:
+    """What is wrong with the image of a row."""
+    return RowError(f"{where}: {error}", f"image {error.fault.replace('_', ' ')}")
 
 
 def sft_row(
@@ -150,16 +138,20 @@ def sft_row(
     crops = _field(row, "img_crop_list", list, where)
     trained = tuple(_list_of(bool, row, "train_list", where)) if "train_list" in row else ()
     if not segments:
-        raise RowError(f"{where}: 'response_list' must hold at least one text, found none")
+        raise RowError(
+            f"{where}: 'response_list' must hold at least one text, found none", "no text"
+        )
     if len(crops) > len(segments):
         raise RowError(
             f"{where}: expected at most {len(segments)} crops, one a text of 'response_list', "
-            f"found {len(crops)} in 'img_crop_list'"
+            f"found {len(crops)} in 'img_crop_list'",
+            "too many crops",
         )
     if trained and len(trained) != len(segments):
         raise RowError(
             f"{where}: expected {len(segments)} values in 'train_list', one a text of "
-            f"'response_list', found {len(trained)}"
+            f"'response_list', found {len(trained)}",
+            "train_list",
         )
     trained = trained or (True,) * len(segments)
     common = _common(where, row, image, boxes_in)
@@ -177,7 +169,8 @@ def rl_row(
     if not answer.strip():
         raise RowError(
             f"{where}: expected the right answer as 'answer', found {answer!r}; give it one or "
-            "leave the row out"
+            "leave the row out",
+            "no answer",
         )
     return RlRow(**_common(where, row, image, boxes_in), answer=answer, source=source)
 
@@ -189,7 +182,9 @@ def _common(
     tags = _field(row, "tags", dict, where) if "tags" in row else {}
     for name, tag in tags.items():
         if not isinstance(tag, str):
-            raise RowError(f"{where}: expected text as tag {name!r}, found {_kind(tag)}")
+            raise RowError(
+                f"{where}: expected text as tag {name!r}, found {_kind(tag)}", "wrong type"
+            )
     name, number = where.rsplit(" ", 1)
     default_id = f"{pathlib.Path(name.rsplit(',', 1)[0]).stem}-{number}"
     return {
@@ -202,17 +197,16 @@ def _common(
     }
 
 
-def _object(where: str, value: object) -> Mapping:
-    if not isinstance(value, dict):
-        raise RowError(f"{where}: expected a JSON object, found {_kind(value)}")
-    return value
-
-
 def _field(row: Mapping, name: str, kind: type, where: str):
     if name not in row:
-        raise RowError(f"{where}: '{name}' is missing; the row has {', '.join(row) or 'nothing'}")
+        raise RowError(
+            f"{where}: '{name}' is missing; the row has {', '.join(row) or 'nothing'}",
+            "missing field",
+        )
     if not isinstance(row[name], kind):
-        raise RowError(f"{where}: expected {_WORDS[kind]} as '{name}', found {_kind(row[name])}")
+        raise RowError(
+            f"{where}: expected {_WORDS[kind]} as '{name}', found {_kind(row[name])}", "wrong type"
+        )
     return row[name]
 
 
@@ -221,7 +215,8 @@ def _list_of(kind: type, row: Mapping, name: str, where: str) -> list:
     for place, value in enumerate(values):
         if not isinstance(value, kind):
             raise RowError(
-                f"{where}: expected {_WORDS[kind]} as '{name}'[{place}], found {_kind(value)}"
+                f"{where}: expected {_WORDS[kind]} as '{name}'[{place}], found {_kind(value)}",
+                "wrong type",
             )
     return values
 
