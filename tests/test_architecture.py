@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 GROUND, CONFIG = "ground floor", "config"
 EVERYTHING = {
     GROUND, CONFIG, "data", "model", "kernels", "reward", "rollout", "update", "checkpoint",
-    "evaluate", "view", "plan", "run",
+    "curate", "evaluate", "view", "plan", "run",
 }  # fmt: skip
 MAY_IMPORT = {
     GROUND: {CONFIG},
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "rollout": {GROUND, CONFIG, "data", "model", "kernels"},
     "update": {GROUND, CONFIG, "model"},
     "checkpoint": {GROUND, CONFIG, "model", "update"},
+    "curate": {GROUND, CONFIG, "data", "reward"},
     "evaluate": {GROUND, CONFIG, "data", "reward"},
     "view": {GROUND, CONFIG, "data", "reward"},
     "plan": EVERYTHING - {"run"},
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "configs": {CONFIG, "run"},
     "r3jax": {"run"},  # r3jax/__init__.py: the door for notebooks
 }
-NUMPY_ONLY = ("data", "reward")
+NUMPY_ONLY = ("data", "reward", "curate")
 """Parts that workers without an accelerator run: no JAX in them."""
 
 

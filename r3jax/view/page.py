@@ -9,8 +9,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def escape(value: object) -> str:
-    """A value as text that is safe in an element and in a quoted attribute."""
-    return html.escape(str(value), quote=True)
+    """A value as text that is safe in an element and in a quoted attribute, and that UTF-8 has."""
+    return html.escape(str(value).encode("utf-8", "replace").decode(), quote=True)
 
 
 def render(title: str, body: str) -> str:

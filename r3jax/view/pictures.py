@@ -31,6 +31,15 @@ def data_url(image: np.ndarray, max_side: int = 1024) -> str:
 
     PNG, since small print in drawn pictures is what a trace is about.
     """
+    return _url(fit(image, max_side), "png", optimize=True)
+
+
+def thumbnail(image: np.ndarray, max_side: int = 480) -> str:
+    """An image as a small JPEG data URL, for pages that show many."""
+    return _url(fit(image, max_side), "jpeg", quality=80)
+
+
+def _url(picture: Image.Image, kind: str, **options) -> str:
     data = io.BytesIO()
-    fit(image, max_side).save(data, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    picture.save(data, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(data.getvalue()).decode("ascii")

@@ -1,11 +1,16 @@
 """One episode as a page: the image with its boxes, the text with each crop where it came in."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from r3jax.records import Box, Episode, Look, LookOutcome, Question, Source, Stop, Verdict
 from r3jax.view import page, pictures, pieces
 from r3jax.view.page import escape
+
+Picture = Callable[[np.ndarray], str]
+"""Makes an image, uint8 [height, width, 3], a data URL."""
 
 _STOPS = {
     Stop.ANSWER: "answered",
@@ -60,13 +65,13 @@ def trace_fragment(
     return (
         f'<article class="trace"><header><h3>{escape(question.text)}</h3>'
         f'<div class="chips">{"".join(chips)}</div></header><div class="columns"><div>'
-        f"{_stage(question, episode.looks)}{_caption(question, resized_size)}</div>"
-        f'<div class="words">{_transcript(episode, token_texts)}</div></div>'
+        f"{stage(question, episode.looks)}{_caption(question, resized_size)}</div>"
+        f'<div class="words">{transcript(episode, token_texts)}</div></div>'
         f"{_terms(terms)}</article>"
     )
 
 
-def _stage(question: Question, looks: Sequence[Look]) -> str:
+def stage(question: Question, looks: Sequence[Look], picture: Picture = pictures.data_url) -> str:
     """The original image with a numbered box for every look that has one."""
     image = question.images[0]
     height, width = image.shape[:2]
@@ -82,7 +87,7 @@ def _stage(question: Question, looks: Sequence[Look]) -> str:
             f'<b class="tag" style="{colour};left:{left:.3f}%;top:{top:.3f}%">{index + 1}</b>'
         )
     return (
-        f'<div class="stage"><img src="{pictures.data_url(image)}" alt="the image asked about" '
+        f'<div class="stage"><img src="{picture(image)}" alt="the image asked about" '
         f'width="{width}" height="{height}">{"".join(marks)}</div>'
     )
 
@@ -100,12 +105,16 @@ def _caption(question: Question, resized_size: tuple[int, int] | None) -> str:
     return f'<p class="small">{source}{escape(question.id)} · {width} x {height}{seen}</p>'
 
 
-def _transcript(episode: Episode, token_texts: Sequence[str] | None) -> str:
+def transcript(
+    episode: Episode,
+    token_texts: Sequence[str] | None = None,
+    picture: Picture = pictures.data_url,
+) -> str:
     """The text of an episode with its looks in place."""
     parts = []
     for piece in pieces.cut(episode, token_texts):
         if isinstance(piece, pieces.LookHere):
-            parts.append(_look(piece, episode.looks[piece.index]))
+            parts.append(_look(piece, episode.looks[piece.index], picture))
         elif piece.source is Source.FORCED and not piece.text.strip():
             continue  # the line ends around a crop, which stands on lines of its own here
         elif piece.source is Source.FORCED:
@@ -121,7 +130,7 @@ def _transcript(episode: Episode, token_texts: Sequence[str] | None) -> str:
     return "".join(parts)
 
 
-def _look(piece: pieces.LookHere, look: Look) -> str:
+def _look(piece: pieces.LookHere, look: Look, picture: Picture) -> str:
     """A look: its crop and where it is from, or why there is none."""
     number = f'<b class="tag">{piece.index + 1}</b>'
     if look.outcome is not LookOutcome.OK:
@@ -140,7 +149,7 @@ def _look(piece: pieces.LookHere, look: Look) -> str:
         facts.append("from " + ", ".join(f"{side:.0f}" for side in look.box_original))
     return (
         f'<div class="look" style="--c:{pictures.colour_of(piece.index)}">'
-        f'<img src="{pictures.data_url(look.crop)}" alt="crop {piece.index + 1}" '
+        f'<img src="{picture(look.crop)}" alt="crop {piece.index + 1}" '
         f'width="{shown_width}"><span class="small">{number}<br>{"<br>".join(facts)}</span></div>'
     )
 

@@ -1,0 +1,1 @@
+"""Data for training: what there is, looked at and converted, and what a teacher makes."""
