@@ -1,37 +1,42 @@
 """Chat models behind an OpenAI-compatible endpoint: many asked at a time, again where they fail,
 and nothing twice that is kept in a file."""
 
+import collections
 import dataclasses
 import hashlib
-import http.client
 import json
-import os
 import random
 import sqlite3
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from r3jax import paths
+from r3jax.completions import Answer, Client, Failed
 from r3jax.kept import Kept
 
-AGAIN = frozenset({408, 409, 425, 429})  # and all of the server's own failures, from 500 on
 LONGEST_WAIT_S = 60.0  # between two tries
 HOPELESS = 20  # failures one after the other, after which the rest of a call is not sent
+AHEAD = 2  # talks that are begun before the first of them is done, in `at_once`
 Messages = Sequence[Mapping[str, Any]]
 """A conversation as the API takes it: mappings with `role` and `content`."""
 
 
 class EndpointError(RuntimeError):
-    """What an endpoint has not answered, after all tries; `status` is what it said, if anything."""
+    """What an endpoint has not answered, after all tries; `status` is what it said, if anything,
+    `refused` the last message that came back and was none of the answers that are accepted."""
 
-    def __init__(self, told: str, status: int = 0):
+    def __init__(self, told: str, status: int = 0, refused: str | None = None):
         super().__init__(told)
-        self.status = status
+        self.status, self.refused = status, refused
+
+
+Result = TypeVar("Result")
+Talk = Generator[Messages, Answer | EndpointError, Result]
+"""A conversation that goes on by what it is told: it yields what is asked next."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,8 @@ class Asked(NamedTuple):
 
 class Endpoint:
     """Asks an endpoint. A reply that is not one that `accepts` takes is a failure. `stops` is asked
-    about every second, and says whether to give up what is left.
+    about every second, and says whether to give up what is left. `answered` counts the requests
+    that were sent and answered.
 
     Raises: ValueError for a key that no header may have.
     """
@@ -96,9 +102,10 @@ class Endpoint:
         sleep: Callable[[float], None] = time.sleep,
     ):
         self.config, self._accepts, self._stops, self._sleep = config, accepts, stops, sleep
-        self._key = _key(config.key_variable)
+        self._client = Client(config.url, config.key_variable, config.timeout_s)
         self._kept = Kept(config.kept) if config.kept else None
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._turns: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        self._lock, self.answered = threading.Lock(), 0
 
     def ask_all(self, many: Sequence[Messages]) -> Asked:
         """Sends conversations; returns what comes back, in order."""
@@ -111,7 +118,50 @@ class Endpoint:
             self._await(set(futures), call)
         known |= {body: future.result() for future, body in futures.items()}
         failed = sum(isinstance(known[body], EndpointError) for body in sent)
-        return Asked([known[body] for body in bodies], len(sent), failed)
+        replies = (known[body] for body in bodies)
+        texts = [one.text if isinstance(one, Answer) else one for one in replies]
+        return Asked(texts, len(sent), failed)
+
+    def hold_all(self, talks: Iterable[Talk[Result]]) -> Iterator[Result]:
+        """Holds conversations, up to `at_once` at a time; yields what they end with, in order.
+
+        Where the endpoint is given up, those that have begun are told so and no others are begun:
+        fewer come out than went in.
+        """
+        call, begun = _Call(), collections.deque()
+        with ThreadPoolExecutor(self.config.at_once) as pool:
+            try:
+                for talk in talks:
+                    begun.append(pool.submit(self._hold, talk, call))
+                    while begun and (len(begun) >= AHEAD * self.config.at_once or begun[0].done()):
+                        yield self._ended(begun.popleft(), call)
+                    if call.given_up:
+                        break
+                while begun:
+                    yield self._ended(begun.popleft(), call)
+            finally:
+                call.given_up = call.given_up or "given up: nobody waits for it any more"
+
+    def _ended(self, talk: Future, call: "_Call") -> Any:
+        self._await({talk}, call)
+        return talk.result()
+
+    def _hold(self, talk: Talk, call: "_Call") -> Any:
+        """What a conversation ends with. Of equal requests at one time one is sent, where answers
+        are kept."""
+        said = None
+        while True:
+            try:
+                body = self._body(talk.send(said))
+            except StopIteration as end:
+                return end.value
+            with self._turn(body):
+                known = self._known(body)
+                said = self._reply(body, call) if known is None else known
+
+    def _turn(self, body: str) -> Any:
+        with self._lock:
+            return self._turns.setdefault(_name(body), threading.Lock())
 
     def _await(self, pending: set[Future], call: "_Call") -> None:
         while pending:
@@ -128,15 +178,15 @@ class Endpoint:
         }
         return json.dumps(asked, sort_keys=True)
 
-    def _reply(self, body: str, call: "_Call") -> str | EndpointError:
+    def _reply(self, body: str, call: "_Call") -> Answer | EndpointError:
         """The reply to a request, after as many tries as it takes or may take."""
-        failure = _Failed(call.given_up)
+        failure = Failed(call.given_up)
         for number in range(self.config.tries):
             if call.given_up:
                 break
             try:
-                reply = self._send(body)
-            except _Failed as error:
+                reply = self._complete(body)
+            except Failed as error:
                 failure = error
                 if error.is_final or number + 1 == self.config.tries:
                     break
@@ -144,66 +194,45 @@ class Endpoint:
                 self._sleep(min(max(error.after_s, spread), LONGEST_WAIT_S))
             else:
                 call.ended(failed=False)
+                with self._lock:
+                    self.answered += 1
                 self._keep(body, reply)
                 return reply
         call.ended(failed=True)
-        return EndpointError(f"{self.config.url}: {failure}", failure.status)
+        return EndpointError(f"{self.config.url}: {failure}", failure.status, failure.refused)
 
-    def _known(self, body: str) -> str | None:
-        if self._kept is None:
+    def _complete(self, body: str) -> Answer:
+        """One try. Raises: Failed."""
+        answer = self._client.complete(body)
+        if not self._accepts(answer.text):
+            told = f"a message came back that is no answer: {answer.text!r:.200}"
+            raise Failed(told, refused=answer.text)
+        return answer
+
+    def _known(self, body: str) -> Answer | None:
+        kept = self._kept
+        if kept is None:
             return None
         try:
-            return self._kept.get(_name(body))
+            text, tokens = kept.get(_name(body)), kept.get(f"{_name(body)} tokens")
+            return None if text is None else Answer(text, tokens and tuple(json.loads(tokens)))
         except sqlite3.Error as error:
             self._do_without(error)
         return None
 
-    def _keep(self, body: str, reply: str) -> None:
-        if self._kept is not None:
+    def _keep(self, body: str, reply: Answer) -> None:
+        kept = self._kept
+        if kept is not None:
             try:
-                self._kept.put(_name(body), reply)
+                if reply.tokens is not None:
+                    kept.put(f"{_name(body)} tokens", json.dumps(reply.tokens))
+                kept.put(_name(body), reply.text)
             except (sqlite3.Error, UnicodeError) as error:
                 self._do_without(error)
 
     def _do_without(self, error: Exception) -> None:
         print(f"{self.config.kept}: {error}: what is said is not kept any more", flush=True)
         self._kept = None
-
-    def _send(self, body: str) -> str:
-        """One try. Raises: _Failed."""
-        address = f"{self.config.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(address, body.encode())
-        request.add_header("Content-Type", "application/json")
-        if self._key:
-            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
-        text = self._fetch(request)
-        try:
-            reply = json.loads(text)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise _Failed(f"no chat completion came back: {text[:200]!r}") from error
-        if not isinstance(reply, str) or not self._accepts(reply):
-            raise _Failed(f"a message came back that is no answer: {reply!r:.200}")
-        return reply
-
-    def _fetch(self, request: urllib.request.Request) -> bytes:
-        """What an address answers, all of it within the time for a request."""
-        until = time.monotonic() + self.config.timeout_s
-        try:
-            with self._opener.open(request, timeout=self.config.timeout_s) as response:
-                parts = []
-                while part := response.read1(1 << 16):
-                    parts.append(part)
-                    if time.monotonic() > until:
-                        raise _Failed(f"timed out: no end after {self.config.timeout_s:g} s")
-                if response.length:
-                    raise _Failed(f"the reply broke off, {response.length} bytes before its end")
-                return b"".join(parts)
-        except urllib.error.HTTPError as error:
-            again = error.code in AGAIN or error.code >= 500
-            after = _seconds(error.headers.get("Retry-After"))
-            raise _Failed(f"{error.code} {_told(error)}", not again, after, error.code) from error
-        except (OSError, http.client.HTTPException) as error:  # timeouts among them
-            raise _Failed(f"{type(error).__name__}: {error}") from error
 
 
 class _Call:
@@ -219,43 +248,5 @@ class _Call:
                 self.given_up = f"not sent: {HOPELESS} requests before it failed"
 
 
-class _Failed(Exception):
-    """A try that failed: for good, or to be made again after so many seconds at least."""
-
-    def __init__(self, told: str, is_final: bool = False, after_s: float = 0.0, status: int = 0):
-        super().__init__(told)
-        self.is_final, self.after_s, self.status = is_final, after_s, status
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args, **kwargs) -> None:
-        """A conversation is for the address that was named."""
-
-
-def _key(variable: str) -> str:
-    """The key in an environment variable; errors never show it."""
-    key = os.environ.get(variable, "").strip() if variable else ""
-    if not (key.isascii() and key.isprintable()):
-        raise ValueError(f"the key in {variable} has characters that no header may have")
-    return key
-
-
 def _name(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _told(error: urllib.error.HTTPError) -> str:
-    """What an error says, as far as it comes."""
-    try:
-        return error.read(500).decode(errors="replace").strip()
-    except (OSError, http.client.HTTPException):
-        return ""
-    finally:
-        error.close()
-
-
-def _seconds(retry_after: str | None) -> float:
-    try:
-        return max(0.0, float(retry_after or 0))
-    except ValueError:
-        return 0.0  # a date: the usual time is waited

@@ -67,9 +67,7 @@ class EndpointJudge:
         sleep: Callable[[float], None] = time.sleep,
     ):
         self.config = config
-        self._endpoint = Endpoint(
-            config.endpoint, lambda reply: read(reply) is not None, stops, sleep
-        )
+        self._endpoint = Endpoint(config.endpoint, can_read, stops, sleep)
         self._note, self._stops, self._sleep = note, stops, sleep
         self._recent: collections.deque[bool] = collections.deque(maxlen=_RECENT)
         self._sent = self._failed = 0
@@ -153,3 +151,8 @@ def read(reply: str) -> Verdict | None:
     ('right', None)
     """
     return _WORDS.get(reply.strip().strip(".*\"'`").upper())
+
+
+def can_read(reply: str) -> bool:
+    """Whether a reply is a verdict."""
+    return read(reply) is not None
