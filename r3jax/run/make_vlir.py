@@ -1,0 +1,233 @@
+"""Making traces: questions of a source go through stages, each with a file of its decisions.
+
+output/
+  settings.json      what everything follows from; other settings are refused
+  questions.jsonl    distinct.jsonl  traces.jsonl  answers.jsonl  regions.jsonl  chains.jsonl
+  kept.sqlite        what endpoints have said, by request
+  images/  crops/    of the questions, and of the traces that passed
+  sft.jsonl          the traces, in the published format
+  report.json  report.html
+
+Stopped anywhere, the same call goes on, asks nothing again that was answered, and ends with the
+same files as one that was not stopped.
+"""
+
+import dataclasses
+import functools
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from r3jax import config as config_door
+from r3jax import paths
+from r3jax.curate import (
+    collecting,
+    duplicates,
+    filters,
+    hints,
+    lines,
+    making,
+    report,
+    result,
+    settings,
+    stages,
+    store,
+    teacher,
+)
+from r3jax.curate.filters import AskedConfig
+from r3jax.curate.making import MakeConfig
+from r3jax.curate.samples import Decision, Verdict
+from r3jax.curate.teacher import TeacherConfig
+from r3jax.data import tables
+from r3jax.data.tables import TableRow
+from r3jax.endpoint import Endpoint
+from r3jax.progress import Progress
+from r3jax.reward import endpoint_judge
+from r3jax.run import sieve_page, stop_signal
+
+SETTINGS, REPORT, PAGE, KEPT = "settings.json", "report.json", "report.html", "kept.sqlite"
+BENCHMARKS = "benchmarks.jsonl"
+SHOWN = {
+    "kept": "kept",
+    "dropped": "dropped",
+    "undecided": "undecided",
+    "rate": "requests/s",
+    "dollars": "$",
+}
+Decide = Callable[[Iterator], Iterator[Decision]]
+
+
+def read(values: Mapping) -> MakeConfig:
+    """The config of these fields. Raises: ValueError naming a field that is missing or wrong."""
+    return config_door.build(MakeConfig, values)
+
+
+def told(made: report.Report) -> list[str]:
+    """What was made, for a terminal."""
+    return report.lines(made)
+
+
+def make(config: MakeConfig, output: str | Path) -> report.Report | None:
+    """Makes traces, or goes on making them; None where a signal has stopped it.
+
+    Raises: ValueError where the output was begun with other settings or lies in a bucket.
+    """
+    output = paths.of(output)
+    if paths.in_bucket(output):
+        raise ValueError(f"{output}: traces are made on disks, where answers can be kept")
+    described = making.describe(config)
+    fingerprint = settings.keep(output / SETTINGS, described)
+    with stop_signal.StopSignal() as stop:
+        maker = _Maker(config, output, lambda: stop.asked)
+        counts = maker.run()
+        if stop.asked:
+            return None
+    last = output / f"{counts[-1].name}.jsonl"
+    written = result.write(output, stages.kept(last), config, fingerprint)
+    prices = {"traces": config.teacher.price}
+    prices |= {name: one.price for name, one in maker.asked.items() if one is not None}
+    made = report.Report(
+        fingerprint=fingerprint,
+        traces=written,
+        stages=tuple(
+            report.StageReport.of(count, prices.get(count.name, (0.0, 0.0))) for count in counts
+        ),
+        not_run=tuple(name for name in report.WHAT if name not in {one.name for one in counts}),
+    )
+    paths.write_whole(output / REPORT, json.dumps(made.as_json(), indent=2) + "\n")
+    paths.write_whole(output / PAGE, sieve_page.render(made, counts, output, last, described))
+    return made
+
+
+class _Maker:
+    """Runs the stages of one output in order; `stops` says whether to leave off."""
+
+    def __init__(self, config: MakeConfig, output: Path, stops: Callable[[], bool]):
+        self.config, self.output, self.stops = config, output, stops
+        self.asked: dict[str, AskedConfig | None] = {
+            "answers": config.judge,
+            "regions": config.recognizer,
+            "chains": config.judge,
+        }
+        self.counts: list[stages.Count] = []
+        for folder in (store.IMAGES, store.CROPS):
+            store.clear(output / folder)
+
+    def run(self) -> list[stages.Count]:
+        """What each stage has counted."""
+        config, images = self.config, self.output / store.IMAGES
+        rows = _rows(config)
+        beside = paths.of(config.images) if config.images else config.files()[0].parent
+        boxes = hints.read_file(paths.of(config.boxes)) if config.boxes else {}
+        self._stage(
+            "questions",
+            rows,
+            lambda asked: collecting.collect(asked, config.source, beside, boxes, images),
+        )
+        self._distinct()
+        taught = self._endpoint(config.teacher, teacher.connect)
+        self._stage(
+            "traces",
+            None,
+            lambda asked: teacher.teach(taught, config.teacher, images, asked),
+            taught,
+            config.teacher.price,
+        )
+        self._filter("answers", endpoint_judge.can_read, filters.check_answers)
+        if config.recognizer is not None:
+            check = functools.partial(filters.check_regions, folder=images)
+            self._filter("regions", filters.names_something, check)
+        if config.judge is not None:
+            self._filter("chains", filters.can_read, filters.check_chains)
+        return self.counts
+
+    def _distinct(self) -> None:
+        kept, benchmarks = duplicates.Known(), duplicates.Known()
+        for one in self._benchmark_prints() if not self.stops() else ():
+            benchmarks.add(one)
+        self._stage(
+            "distinct",
+            None,
+            lambda asked: collecting.without_repeats(asked, kept, benchmarks),
+            also=lambda decision: collecting.remember(decision, kept),
+        )
+
+    def _benchmark_prints(self) -> Iterator[duplicates.Print]:
+        """Those of all benchmarks, which are made once."""
+        path, files = self.output / BENCHMARKS, self.config.benchmark_files()
+        if files and not path.is_file():
+            rows = list(itertools.chain(*map(tables.read, files)))
+            found = list(collecting.benchmark_prints(rows))
+            print(f"benchmarks: {len(rows)} questions, {len(rows) - len(found)} without an image")
+            text = "".join(lines.line(dataclasses.asdict(one)) for one in found)
+            paths.write_whole(path, text)
+        for values, _ in lines.read(path):
+            yield duplicates.Print(**values)
+
+    def _filter(self, name: str, accepts: Callable[[str], bool], check: Callable) -> None:
+        """A stage that asks an endpoint, if there is one, for replies that `accepts` takes."""
+        asked, endpoint, price = self.asked[name], None, (0.0, 0.0)
+        if asked is not None:
+            connect = functools.partial(_connect, accepts=accepts)
+            endpoint, price = self._endpoint(asked, connect), asked.price
+        self._stage(name, None, functools.partial(check, endpoint), endpoint, price)
+
+    def _endpoint(self, config: AskedConfig | TeacherConfig, connect: Callable) -> Endpoint:
+        kept = self.config.kept or str(self.output / KEPT)
+        endpoint = dataclasses.replace(config.endpoint, kept=kept)
+        return connect(dataclasses.replace(config, endpoint=endpoint), stops=self.stops)
+
+    def _stage(
+        self,
+        name: str,
+        items: list[TableRow] | None,
+        decide: Decide,
+        endpoint: Endpoint | None = None,
+        price: tuple[float, float] = (0.0, 0.0),
+        also: Callable[[Decision], None] = lambda decision: None,
+    ) -> None:
+        """Runs a stage on `items`, or on what the stage before it has kept."""
+        if self.stops():
+            return
+        count, began = stages.Count(name), time.monotonic()
+        total = self.counts[-1].verdicts[Verdict.KEPT] if items is None else len(items)
+        if items is None:
+            items = stages.kept(self.output / f"{self.counts[-1].name}.jsonl")
+        with Progress(name, total, SHOWN) as progress:
+
+            def seen(decision: Decision) -> None:
+                count.add(decision)
+                also(decision)
+                numbers = {verdict.value: count.verdicts[verdict] for verdict in Verdict}
+                if endpoint is not None:
+                    numbers["rate"] = endpoint.answered / max(time.monotonic() - began, 1e-3)
+                    numbers["dollars"] = report.dollars(count.usage, price)
+                progress.update(count.entered - 1, numbers)
+
+            path = self.output / f"{name}.jsonl"
+            unreached = stages.run(path, self._until_stopped(items), decide, seen)
+            count.verdicts[Verdict.UNDECIDED] += unreached
+        self.counts.append(count)
+
+    def _until_stopped(self, items: Iterable) -> Iterator:
+        for item in items:
+            if self.stops():
+                return
+            yield item
+
+
+def _connect(config: AskedConfig, **options) -> Endpoint:
+    return Endpoint(config.endpoint, **options)
+
+
+def _rows(config: MakeConfig) -> list[TableRow]:
+    """The rows of the source, or so many of them as were asked for, in their order."""
+    rows = list(itertools.chain(*map(tables.read, config.files())))
+    if config.limit is None or config.limit >= len(rows):
+        return rows
+    drawn = np.random.default_rng(config.seed).choice(len(rows), config.limit, replace=False)
+    return [rows[number] for number in sorted(drawn)]
