@@ -40,6 +40,7 @@ def read(row: TableRow, source: str, folder: pathlib.Path) -> SourceRow:
     """
     try:
         source_id, question, answers, image = READERS[source](row.values)
+        source = str(row.values["source"]) if source == VLIR else source
     except (KeyError, TypeError, ValueError, SyntaxError) as error:
         columns = ", ".join(row.values)
         raise TableError(
@@ -49,8 +50,6 @@ def read(row: TableRow, source: str, folder: pathlib.Path) -> SourceRow:
     if not question or not answers:
         raise TableError(f"{row.where}: expected a question with an answer, found {question!r}")
     found = dataclasses.replace(row, folder=folder).image(image)
-    if source == VLIR:
-        source = str(row.values["source"])
     return SourceRow(row.where, source, source_id, question, answers, found, row.values)
 
 

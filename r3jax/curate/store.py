@@ -17,9 +17,8 @@ _SUFFIXES = {"JPEG": "jpg", "TIFF": "tif"}  # others are their format's name
 
 
 def keep_image(source: images.ImageSource, folder: pathlib.Path) -> str:
-    """Copies an image as it is encoded, unless it is there; returns its name in the folder, which
-    follows from its content. Raises: images.ImageError for one that cannot be used."""
-    images.open_image(source)
+    """Copies an image that can be opened, as it is encoded, unless it is there; returns its name
+    in the folder, which follows from its content."""
     is_stored = isinstance(source, images.StoredImage)
     data = source.stream().read() if is_stored else source.read_bytes()
     with Image.open(io.BytesIO(data), formats=images.FORMATS) as image:
