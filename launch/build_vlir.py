@@ -22,15 +22,23 @@ import json
 import sys
 from collections.abc import Sequence
 
-from r3jax.run import convert_rows, entry, experiment, inspect_rows, make_vlir
+from r3jax.run import entry, experiment, inspect_rows, make_vlir
 
 LEFT_OUT = 20  # messages that are printed
 UNDECIDED = 3  # exit code: run the same command again
+FIELDS = ("source", "data", "images", "boxes", "benchmarks", "limit", "seed", "kept")
+ROLES = {
+    "teacher": "writes traces",
+    "recognizer": "says what crops show",
+    "judge": "compares answers and judges chains",
+}
 
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Returns the flags, and what else there is: overrides of the config of `make`."""
-    parser = argparse.ArgumentParser(description="Inspect training data.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description="Inspect, convert and make training data.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="say what a file holds", allow_abbrev=False)
     _add_rows(inspect)
@@ -123,6 +131,8 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def convert(args: argparse.Namespace) -> None:
+    from r3jax.run import convert_rows  # TFDS takes seconds to import: only who needs it waits
+
     options = inspect_rows.Options(args.images, tuple(args.tokens), strict=args.strict)
     made = convert_rows.convert(args.file, args.output, options, args.split, args.shard_rows)
     for message in made.left_out[:LEFT_OUT]:
@@ -159,13 +169,6 @@ def _with_role(values: dict, role: str, given: dict) -> dict:
         role: {**before, **price, "endpoint": {**before.get("endpoint", {}), **endpoint}},
     }
 
-
-FIELDS = ("source", "data", "images", "boxes", "benchmarks", "limit", "seed", "kept")
-ROLES = {
-    "teacher": "writes traces",
-    "recognizer": "says what crops show",
-    "judge": "compares answers and judges chains",
-}
 
 if __name__ == "__main__":
     sys.exit(main())

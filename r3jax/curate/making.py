@@ -23,7 +23,8 @@ class MakeConfig:
     folders whose questions and images no sample may repeat. Answers of all endpoints are kept in
     `kept` ("": in the output).
 
-    Raises: ValueError for a source that is none, and a limit below 1.
+    Raises: ValueError for a source that is none, a limit below 1, an endpoint with a file of its
+    own.
     """
 
     source: str
@@ -44,6 +45,9 @@ class MakeConfig:
             raise ValueError(f"source: expected one of {known}, found {self.source!r}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1, found {self.limit}")
+        for one in (self.teacher, self.recognizer, self.judge):
+            if one is not None and one.endpoint.kept:
+                raise ValueError(f"endpoint.kept: name {one.endpoint.kept} as `kept`, for all")
 
     def files(self) -> list[pathlib.Path]:
         """The files of rows."""

@@ -8,6 +8,7 @@ import pytest
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 FLAGS = {
+    "build_vlir": ("inspect", "convert", "make"),
     "infer": ("--model", "--image", "--question", "--trace", "--json", "--temperature", "--seed"),
     "evaluate": ("--model", "--benchmark", "--output", "--data", "--limit", "--batch"),
     "plan": ("--config", "--topology", "--json", "--suggest", "--layouts", "--config.rollout"),
