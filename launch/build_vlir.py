@@ -68,7 +68,12 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="file of rows, or a folder of such files")
     parser.add_argument("--images", help="folder of images that rows name; default: beside them")
     parser.add_argument("--boxes", help="scene graphs of GQA, or the OCR file of TextVQA")
-    parser.add_argument("--benchmarks", nargs="+", help="files whose questions none may repeat")
+    parser.add_argument(
+        "--benchmarks",
+        nargs="+",
+        metavar="NAME=PATH",
+        help="what no sample may repeat: benchmarks, or files of questions without a name",
+    )
     parser.add_argument("--limit", type=int, help="take only so many rows")
     parser.add_argument("--seed", type=int, help="which rows these are")
     parser.add_argument("--kept", help="file of kept answers; default: in the output")
@@ -151,7 +156,7 @@ def make(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     if made is None:
         print("stopped; the same command goes on")
         return 1
-    print("\n".join(make_vlir.told(made)))
+    print("\n".join(made.lines()))
     print(f"{made.traces} traces: {args.output}/sft.jsonl; {args.output}/report.html")
     return made.undecided
 

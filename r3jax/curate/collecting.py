@@ -1,15 +1,16 @@
 """The stages that come before a teacher is asked: questions of a source, without those that other
 questions or benchmarks repeat."""
 
+import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from r3jax.curate import duplicates, hints, samples, sources, store
+from r3jax.curate.chunks import chunked
 from r3jax.curate.duplicates import Known, Print
 from r3jax.curate.samples import Decision, Sample
-from r3jax.curate.survey import batched
 from r3jax.data import images
 from r3jax.data.tables import TableError, TableRow
 
@@ -38,7 +39,7 @@ def collect(
             return samples.dropped(blank, "bad row", str(error))
 
     with ThreadPoolExecutor() as pool:
-        for batch in batched(rows, HASHED_AT_ONCE):
+        for batch in chunked(rows, HASHED_AT_ONCE):
             yield from pool.map(take, batch)
 
 
@@ -96,19 +97,34 @@ def print_of(sample: Sample) -> Print:
     return Print(sample.id, sample.image_hash, duplicates.words_of(sample.question))
 
 
-def benchmark_prints(rows: Sequence[TableRow]) -> Iterator[Print]:
-    """Those of the questions of a benchmark that have an image. Raises: images.ImageError for one
-    that cannot be used: a question would pass."""
-    with ThreadPoolExecutor() as pool:
-        for batch in batched(rows, HASHED_AT_ONCE):
-            yield from filter(None, pool.map(_benchmark_print, batch))
+@dataclasses.dataclass(frozen=True)
+class Pictured:
+    """A question of a benchmark about an image."""
+
+    where: str
+    question: str
+    image: images.ImageSource
 
 
-def _benchmark_print(row: TableRow) -> Print | None:
+def pictured(row: TableRow) -> list[Pictured]:
+    """The question of a row in whatever columns benchmarks have it, once for each of its images;
+    none where it has no question or no image."""
     question = next((row.values[name] for name in _QUESTIONS if row.values.get(name)), None)
-    value = next((row.values[name] for name in _IMAGES if row.values.get(name)), None)
-    value = value[0] if isinstance(value, list | tuple) else value
-    if question is None or value is None:
-        return None
-    image = images.open_image(row.image(value))
-    return Print(row.where, duplicates.hash_image(image), duplicates.words_of(str(question)))
+    value = next((row.values[name] for name in _IMAGES if row.values.get(name)), ())
+    values = value if isinstance(value, list | tuple) else [value]
+    if question is None:
+        return []
+    return [Pictured(row.where, str(question), row.image(one)) for one in values]
+
+
+def prints_of(benchmark: Iterable[Pictured]) -> Iterator[Print]:
+    """What the questions of a benchmark are recognised by. Raises: images.ImageError for an image
+    that cannot be used: what repeats it would pass."""
+
+    def take(one: Pictured) -> Print:
+        hashed = duplicates.hash_image(images.open_image(one.image))
+        return Print(one.where, hashed, duplicates.words_of(one.question))
+
+    with ThreadPoolExecutor() as pool:
+        for batch in chunked(benchmark, HASHED_AT_ONCE):
+            yield from pool.map(take, batch)

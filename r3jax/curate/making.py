@@ -19,8 +19,9 @@ class MakeConfig:
     `data` is a file of the source, or a folder of such files; `images` is where images lie that its
     rows name ("": beside the rows), `boxes` a file of what is where in them. `limit` takes so many
     rows, drawn by `seed`. Filters run where there is somebody to ask: a `recognizer` looks at
-    crops, a `judge` at answers that rules cannot compare and at chains. `benchmarks` are files or
-    folders whose questions and images no sample may repeat. Answers of all endpoints are kept in
+    crops, a `judge` at answers that rules cannot compare and at chains. No sample may repeat
+    questions or images of `benchmarks`: NAME=PATH where `evaluate` knows the name, or the path of
+    any file of rows with questions and images. Answers of all endpoints are kept in
     `kept` ("": in the output).
 
     Raises: ValueError for a source that is none, a limit below 1, an endpoint with a file of its
@@ -53,9 +54,10 @@ class MakeConfig:
         """The files of rows."""
         return tables.files_in(self.data)
 
-    def benchmark_files(self) -> list[pathlib.Path]:
-        """The files of benchmarks."""
-        return [path for name in self.benchmarks for path in tables.files_in(name)]
+    def benchmark_paths(self) -> list[tuple[str, pathlib.Path]]:
+        """Name ("" if it has none) and path of each benchmark."""
+        parts = (one.rpartition("=") for one in self.benchmarks)
+        return [(name, paths.of(path)) for name, _, path in parts]
 
 
 def describe(config: MakeConfig) -> dict[str, Any]:
@@ -67,7 +69,10 @@ def describe(config: MakeConfig) -> dict[str, Any]:
         "data": settings.fingerprint_files(config.files()),
         "images": config.images,
         "boxes": settings.fingerprint_files(boxes) if boxes else "",
-        "benchmarks": settings.fingerprint_files(config.benchmark_files()),
+        "benchmarks": {
+            name or path.name: settings.fingerprint_files(_files_below(path))
+            for name, path in config.benchmark_paths()
+        },
         "limit": config.limit,
         "seed": config.seed,
         "teacher": _asked(config.teacher)
@@ -76,6 +81,11 @@ def describe(config: MakeConfig) -> dict[str, Any]:
         "judge": _asked(config.judge),
         "prompts": prompts.DIGEST,
     }
+
+
+def _files_below(path: pathlib.Path) -> list[pathlib.Path]:
+    """A file, or all that a folder and its folders hold."""
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
 
 
 def _asked(config: AskedConfig | TeacherConfig | None) -> dict[str, Any]:

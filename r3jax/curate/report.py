@@ -1,7 +1,7 @@
 """What each stage of making traces let through and removed, and what it cost."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from r3jax.curate.samples import Usage, Verdict
@@ -20,7 +20,8 @@ WHAT: Mapping[str, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class StageReport:
-    """A stage in numbers; `dollars` is what was told of its tokens at the prices given."""
+    """A stage in numbers; `dollars` is what was told of its tokens at the prices given, `failure`
+    what was last said of a sample that is undecided."""
 
     name: str
     what: str
@@ -31,6 +32,7 @@ class StageReport:
     reasons: Mapping[str, int]
     usage: Usage
     dollars: float
+    failure: str
 
     @classmethod
     def of(cls, count: Count, price: tuple[float, float]) -> "StageReport":
@@ -45,7 +47,21 @@ class StageReport:
             reasons=dict(sorted(count.reasons.items(), key=lambda one: (-one[1], one[0]))),
             usage=count.usage,
             dollars=dollars(count.usage, price),
+            failure=count.failure,
         )
+
+    def lines(self) -> list[str]:
+        """What people read on a terminal, below the head of `Report.lines`."""
+        told = [
+            f"{self.name:12}{self.entered:>9,}{self.kept:>9,}{self.dropped:>9,}"
+            f"{self.undecided:>11,}{self.usage.requests:>10,}{self.dollars:>9.2f}"
+        ]
+        told += [f"  {reason}: {count:,}" for reason, count in self.reasons.items()]
+        if self.failure:
+            told.append(f"    {self.failure}")
+        if self.usage.untold:
+            told.append(f"  {self.usage.untold:,} replies came without their number of tokens")
+        return told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +87,15 @@ class Report:
         """As it stands in report.json."""
         return dataclasses.asdict(self) | {"undecided": self.undecided, "dollars": self.dollars}
 
+    def lines(self) -> list[str]:
+        """What people read on a terminal."""
+        told = [
+            f"{'':12}{'in':>9}{'kept':>9}{'dropped':>9}{'undecided':>11}{'requests':>10}{'$':>9}"
+        ]
+        for one in self.stages:
+            told += one.lines()
+        return told + [f"{name}: not run, nobody to ask" for name in self.not_run]
+
 
 def dollars(usage: Usage, price: tuple[float, float]) -> float:
     """The price of what was told, in dollars; `price` is of a million tokens each.
@@ -79,26 +104,3 @@ def dollars(usage: Usage, price: tuple[float, float]) -> float:
     2.0
     """
     return (usage.prompt_tokens * price[0] + usage.completion_tokens * price[1]) / 1e6
-
-
-def lines(report: Report) -> list[str]:
-    """What people read on a terminal."""
-    head = f"{'':12}{'in':>9}{'kept':>9}{'dropped':>9}{'undecided':>11}{'requests':>10}{'$':>9}"
-    told = [head]
-    for one in report.stages:
-        told.append(
-            f"{one.name:12}{one.entered:>9,}{one.kept:>9,}{one.dropped:>9,}{one.undecided:>11,}"
-            f"{one.usage.requests:>10,}{one.dollars:>9.2f}"
-        )
-        told += [f"  {reason}: {count:,}" for reason, count in one.reasons.items()]
-    told += [f"{name}: not run, nobody to ask" for name in report.not_run]
-    told += _untold(report.stages)
-    return told
-
-
-def _untold(stages: Sequence[StageReport]) -> list[str]:
-    return [
-        f"{one.name}: {one.usage.untold:,} replies came without their number of tokens"
-        for one in stages
-        if one.usage.untold
-    ]

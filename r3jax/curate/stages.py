@@ -31,7 +31,8 @@ Item = TypeVar("Item", bound=Placed)
 
 @dataclasses.dataclass
 class Count:
-    """What a stage has decided: how many samples are kept or not, and why; examples of each reason.
+    """What a stage has decided: how many samples are kept or not, and why; examples of each reason,
+    and the `failure` of the last one that is undecided.
 
     Samples that were not reached count as undecided.
     """
@@ -41,6 +42,7 @@ class Count:
     reasons: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     examples: dict[str, list[Decision]] = dataclasses.field(default_factory=dict)
     usage: Usage = dataclasses.field(default_factory=Usage)
+    failure: str = ""
 
     def add(self, decision: Decision) -> None:
         """Counts a decision."""
@@ -48,6 +50,8 @@ class Count:
         self.usage += decision.usage
         if decision.verdict is not Verdict.KEPT:
             self.reasons[decision.reason] += 1
+            if decision.verdict is Verdict.UNDECIDED:
+                self.failure = decision.told
             examples = self.examples.setdefault(decision.reason, [])
             if len(examples) < EXAMPLES:
                 examples.append(decision)

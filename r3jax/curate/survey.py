@@ -3,12 +3,14 @@
 import array
 import collections
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from r3jax.curate import crop_files, replay, rows
+from r3jax.curate.chunks import chunked
 from r3jax.curate.crop_files import Likeness
 from r3jax.data import frames, image_sizes, images, vlir
 from r3jax.data.json_rows import RowError
@@ -96,7 +98,7 @@ def crop_tokens(look: Look) -> int:
 
 def check(found: Iterable[rows.Found]) -> Iterable[Checked | rows.Found]:
     """Reads the headers of the rows' images and takes their looks; what fails gets its error."""
-    for batch in batched(found, AT_A_TIME):
+    for batch in chunked(found, AT_A_TIME):
         sizes = image_sizes.read_sizes(one.row.image for one in batch if one.row is not None)
         for one in batch:
             yield one if one.row is None else _check(one, sizes)
@@ -121,18 +123,6 @@ def _unreadable(row: vlir.SftRow | vlir.RlRow) -> RowError:
     except images.ImageError as error:
         return vlir.image_error(row.where, error)
     return RowError(f"{row.where}: image {row.image}: its header says no size", "image damaged")
-
-
-def batched(items: Iterable, size: int) -> Iterable[Sequence]:
-    """Lists of `size` items, the last one shorter."""
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +168,7 @@ def compare_crops(sample: Sequence[Checked], root: str | pathlib.Path) -> CropCh
             )
             counts[likeness] += 1
             if likeness is not Likeness.AGREES:
-                levels = "" if difference != difference else f", {difference:.1f} levels apart"
+                levels = "" if math.isnan(difference) else f", {difference:.1f} levels apart"
                 told.append(f"{one.found.where}: {name or '(no name)'}: {likeness}{levels}")
     return CropCheck(dict(counts), tuple(told[:EXAMPLES]), len(sample))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from r3jax import paths
 from r3jax.curate import rows, settings, survey
+from r3jax.curate.chunks import chunked
 from r3jax.data import array_records, shards, traces, vlir
 from r3jax.data.json_rows import RowError
 from r3jax.progress import Progress
@@ -101,7 +102,7 @@ def _encoded(
 ) -> Iterator[Mapping]:
     """Rows as records, in order; the message of a row whose image fails goes to `left_out`."""
     with ThreadPoolExecutor() as pool:
-        for batch in survey.batched(good, ENCODED_AT_ONCE):
+        for batch in chunked(good, ENCODED_AT_ONCE):
             for made in pool.map(_encode, batch):
                 if not isinstance(made, RowError):
                     yield made

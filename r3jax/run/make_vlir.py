@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from r3jax import config as config_door
 from r3jax import paths
+from r3jax.config import build
 from r3jax.curate import (
     collecting,
     duplicates,
@@ -45,6 +45,7 @@ from r3jax.curate.teacher import TeacherConfig
 from r3jax.data import tables
 from r3jax.data.tables import TableRow
 from r3jax.endpoint import Endpoint
+from r3jax.evaluate import readers
 from r3jax.progress import Progress
 from r3jax.reward import endpoint_judge
 from r3jax.run import sieve_page, stop_signal
@@ -63,12 +64,7 @@ Decide = Callable[[Iterator], Iterator[Decision]]
 
 def read(values: Mapping) -> MakeConfig:
     """The config of these fields. Raises: ValueError naming a field that is missing or wrong."""
-    return config_door.build(MakeConfig, values)
-
-
-def told(made: report.Report) -> list[str]:
-    """What was made, for a terminal."""
-    return report.lines(made)
+    return build(MakeConfig, values)
 
 
 def make(config: MakeConfig, output: str | Path) -> report.Report | None:
@@ -158,13 +154,12 @@ class _Maker:
 
     def _benchmark_prints(self) -> Iterator[duplicates.Print]:
         """Those of all benchmarks, which are made once."""
-        path, files = self.output / BENCHMARKS, self.config.benchmark_files()
-        if files and not path.is_file():
-            rows = list(itertools.chain(*map(tables.read, files)))
-            found = list(collecting.benchmark_prints(rows))
-            print(f"benchmarks: {len(rows)} questions, {len(rows) - len(found)} without an image")
-            text = "".join(lines.line(dataclasses.asdict(one)) for one in found)
-            paths.write_whole(path, text)
+        path, benchmarks = self.output / BENCHMARKS, self.config.benchmark_paths()
+        if benchmarks and not path.is_file():
+            asked = [one for name, place in benchmarks for one in _pictured(name, place)]
+            print(f"benchmarks: {len(asked)} images of questions are compared with")
+            found = map(dataclasses.asdict, collecting.prints_of(asked))
+            paths.write_whole(path, "".join(map(lines.line, found)))
         for values, _ in lines.read(path):
             yield duplicates.Print(**values)
 
@@ -218,6 +213,22 @@ class _Maker:
             if self.stops():
                 return
             yield item
+
+
+def _pictured(name: str, path: Path) -> list[collecting.Pictured]:
+    """The questions of a benchmark that have an image. Raises: ValueError where none has."""
+    if name:
+        items = readers.read(name, path)
+        found = [collecting.Pictured(one.where, one.text, i) for one in items for i in one.images]
+    else:
+        rows = itertools.chain(*map(tables.read, tables.files_in(path)))
+        found = [one for row in rows for one in collecting.pictured(row)]
+    if not found:
+        raise ValueError(
+            f"benchmarks: no row of {path} has a question and an image; name the benchmark, as "
+            f"NAME={path}, or a file that has them"
+        )
+    return found
 
 
 def _connect(config: AskedConfig, **options) -> Endpoint:

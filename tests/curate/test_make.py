@@ -162,6 +162,7 @@ def test_an_endpoint_that_is_down_decides_nothing_and_the_same_command_asks_agai
         told = json.loads((output / "report.json").read_text())
         regions = next(stage for stage in told["stages"] if stage["name"] == "regions")
         assert regions["undecided"] == regions["entered"] == told["undecided"] > 3
+        assert "503 starting" in regions["failure"] and regions["reasons"]["endpoint failed"] > 3
         assert told["traces"] == 0 and (output / "sft.jsonl").read_text() == ""
         down.clear()
         assert build_vlir.main(flags(data, output, script.url)) == 0
@@ -234,20 +235,28 @@ def test_filters_without_anybody_to_ask_are_told_not_to_have_run(data, tmp_path,
     assert not {"recognizer", "judge"} & set(row["tags"])
 
 
-def test_questions_and_images_of_a_benchmark_do_not_get_to_the_teacher(data, tmp_path):
+@pytest.mark.parametrize("name", ["", "MMStar="])
+def test_questions_and_images_of_a_benchmark_do_not_get_to_the_teacher(data, tmp_path, name):
     output = tmp_path / "made"
     rows = json.loads(data.read_text())
-    picture = rows[0]["image_path"]
-    own = [row for row in rows if row["image_path"] == picture]
-    benchmark = data.with_name("benchmark.jsonl")
-    benchmark.write_text(json.dumps(own[1]) + "\n")
+    own = [row for row in rows if row["image_path"] == rows[0]["image_path"]]
+    path = data.with_name("val.jsonl")
+    star = {"index": 0, "category": "c", "l2_category": "d", "answer": "A", "A": "1", "B": "2"}
+    path.write_text(json.dumps(own[1] | star | {"image": own[1]["image_path"]}) + "\n")
     with serving(teaching.School(data)) as script:
-        assert build_vlir.main(flags(data, output, script.url, "--benchmarks", str(benchmark))) == 0
+        arguments = flags(data, output, script.url, "--benchmarks", f"{name}{path}")
+        assert build_vlir.main(arguments) == 0
     told = json.loads((output / "report.json").read_text())
-    assert told["stages"][1]["reasons"] == {
-        "image of a benchmark": len(own) - 1,
-        "question of a benchmark": 1,
-    }
+    reasons = {"image of a benchmark": len(own) - 1, "question of a benchmark": 1}
+    assert told["stages"][1]["reasons"] == reasons
+
+
+def test_a_benchmark_that_would_remove_nothing_is_refused(data, tmp_path, capsys):
+    path = data.with_name("texts.jsonl")
+    path.write_text('{"question": "Why?"}\n')
+    arguments = flags(data, tmp_path / "made", "http://127.0.0.1:9/v1", "--benchmarks", str(path))
+    assert build_vlir.main(arguments) == 1
+    assert "has a question and an image; name the benchmark" in capsys.readouterr().err
 
 
 def test_a_teacher_is_shown_the_pixels_and_the_size_that_its_boxes_are_of(data, tmp_path):
