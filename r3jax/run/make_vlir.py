@@ -7,11 +7,13 @@ output/
   images/  crops/    of the questions, and of the traces that passed
   sft.jsonl          the traces, in the published format
   report.json  report.html
+  timings.jsonl      requests a second of each stage, each time that it asked
 
 Stopped anywhere, the same call goes on, asks nothing again that was answered, and ends with the
-same files as one that was not stopped.
+same files as one that was not stopped, but for the timings.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from r3jax import paths
+from r3jax import added, paths
 from r3jax.config import build
 from r3jax.curate import (
     collecting,
@@ -51,7 +53,7 @@ from r3jax.reward import endpoint_judge
 from r3jax.run import sieve_page, stop_signal
 
 SETTINGS, REPORT, PAGE, KEPT = "settings.json", "report.json", "report.html", "kept.sqlite"
-BENCHMARKS = "benchmarks.jsonl"
+BENCHMARKS, TIMINGS = "benchmarks.jsonl", "timings.jsonl"
 SHOWN = {
     "kept": "kept",
     "dropped": "dropped",
@@ -206,7 +208,15 @@ class _Maker:
             path = self.output / f"{name}.jsonl"
             unreached = stages.run(path, self._until_stopped(items), decide, seen)
             count.verdicts[Verdict.UNDECIDED] += unreached
+        if endpoint is not None and endpoint.answered:
+            self._note_time(name, endpoint.answered, time.monotonic() - began)
         self.counts.append(count)
+
+    def _note_time(self, name: str, requests: int, seconds: float) -> None:
+        """Adds a line about what was asked just now to a file of its own: clocks differ."""
+        noted = {"stage": name, "requests": requests, "seconds": round(seconds, 3)}
+        with contextlib.closing(added.add_to(self.output / TIMINGS)) as file:
+            file.write(lines.line(noted | {"requests_per_s": round(requests / seconds, 3)}))
 
     def _until_stopped(self, items: Iterable) -> Iterator:
         for item in items:

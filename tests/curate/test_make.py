@@ -45,7 +45,7 @@ def content(output) -> dict[str, bytes]:
     return {
         str(path.relative_to(output)): path.read_bytes()
         for path in output.rglob("*")
-        if path.is_file() and not path.name.startswith("kept")
+        if path.is_file() and not path.name.startswith(("kept", make_vlir.TIMINGS))
     }
 
 
@@ -69,6 +69,9 @@ def test_traces_are_made_filtered_and_told_of(data, tmp_path, capsys):
     page = (output / "report.html").read_text()
     assert all(f"{reason}: {count}</summary>" in page for reason, count in reasons.items())
     assert max(school.said.values()) == 1
+    timings = [json.loads(line) for line in (output / make_vlir.TIMINGS).read_text().splitlines()]
+    assert [one["stage"] for one in timings] == ["traces", "regions", "chains"]
+    assert all(one["requests_per_s"] > 0 for one in timings)
 
 
 def test_what_comes_out_is_a_published_file_that_training_reads(data, tmp_path):
