@@ -26,8 +26,8 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 class EndpointError(RuntimeError):
-    """What an endpoint has not answered, after all tries; `status` is what it said, if anything,
-    `refused` the last message that came back and was none of the answers that are accepted."""
+    """What an endpoint has not answered; `status` is what it said, if anything. `refused` is the
+    message that came back after all tries, but is none of the answers that are accepted."""
 
     def __init__(self, told: str, status: int = 0, refused: str | None = None):
         super().__init__(told)
@@ -182,7 +182,8 @@ class Endpoint:
         """The reply to a request, after as many tries as it takes or may take."""
         failure = Failed(call.given_up)
         for number in range(self.config.tries):
-            if call.given_up:
+            if call.given_up:  # what was refused so far might have been answered yet
+                failure = Failed(str(failure), status=failure.status)
                 break
             try:
                 reply = self._complete(body)

@@ -100,6 +100,19 @@ def test_a_message_that_is_not_accepted_is_told_when_all_tries_have_brought_one(
         assert error.refused is None
 
 
+def test_a_message_is_not_refused_for_good_while_tries_are_left():
+    stops = threading.Event()
+
+    def answer(number: int, request: dict) -> Reply:
+        stops.set()
+        return Reply("Well.", delay_s=1.5)
+
+    with serving(answer) as script:
+        asked = endpoint(script.url, accepts=str.isdigit, stops=stops.is_set)
+        ((error,),) = asked.hold_all([counting(1, 1)])
+    assert error.refused is None and "no answer: 'Well.'" in str(error)
+
+
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 3}, {"prompt_tokens": "3"}, 7])
 def test_tokens_that_are_not_told_are_none(usage):
     message = {"choices": [{"message": {"content": "1"}}], "usage": usage}
