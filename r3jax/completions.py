@@ -56,9 +56,13 @@ class Client:
         text = self._fetch(request)
         try:
             completion = json.loads(text)
-            reply = completion["choices"][0]["message"]["content"]
+            message = completion["choices"][0]["message"]
+            reply = message["content"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise Failed(f"no chat completion came back: {text[:200]!r}") from error
+        if reply is None:  # a model that will not answer may say why in another place
+            told = message.get("refusal") or ""
+            raise Failed(f"a message came back without an answer: {told!r:.200}", refused=str(told))
         if not isinstance(reply, str):
             raise Failed(f"a message came back that is no answer: {reply!r:.200}")
         return Answer(reply, _tokens(completion))

@@ -9,7 +9,7 @@ from r3jax.curate import prompts, settings
 from r3jax.curate.filters import AskedConfig
 from r3jax.curate.sources import READERS
 from r3jax.curate.teacher import TeacherConfig
-from r3jax.data import tables
+from r3jax.data import snapshots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class MakeConfig:
 
     def files(self) -> list[pathlib.Path]:
         """The files of rows."""
-        return tables.files_in(self.data)
+        return snapshots.files(self.data)
 
     def benchmark_paths(self) -> list[tuple[str, pathlib.Path]]:
         """Name ("" if it has none) and path of each benchmark."""

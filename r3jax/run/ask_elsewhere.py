@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from r3jax.completions import AGAIN
 from r3jax.data import chat, images, tables
 from r3jax.data.tables import TableRow
-from r3jax.endpoint import AGAIN, Endpoint, EndpointConfig, EndpointError
+from r3jax.endpoint import Endpoint, EndpointConfig, EndpointError
 from r3jax.evaluate import results
 from r3jax.records import Question
 from r3jax.run import origins
@@ -73,6 +74,7 @@ def _reply(one: str | EndpointError) -> Reply | EndpointError:
     if isinstance(one, str):
         return Reply(one)
     refused = 400 <= one.status < 500 and one.status not in (*GONE, *AGAIN)
+    refused |= one.refused is not None
     return Reply("", stop=results.REFUSED) if refused else one
 
 

@@ -16,7 +16,6 @@ same files as one that was not stopped, but for the timings.
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +43,7 @@ from r3jax.curate.filters import AskedConfig
 from r3jax.curate.making import MakeConfig
 from r3jax.curate.samples import Decision, Verdict
 from r3jax.curate.teacher import TeacherConfig
-from r3jax.data import tables
+from r3jax.data import snapshots, tables
 from r3jax.data.tables import TableRow
 from r3jax.endpoint import Endpoint
 from r3jax.evaluate import readers
@@ -231,7 +230,7 @@ def _pictured(name: str, path: Path) -> list[collecting.Pictured]:
         items = readers.read(name, path)
         found = [collecting.Pictured(one.where, one.text, i) for one in items for i in one.images]
     else:
-        rows = itertools.chain(*map(tables.read, tables.files_in(path)))
+        rows = tables.read(*snapshots.files(path))
         found = [one for row in rows for one in collecting.pictured(row)]
     if not found:
         raise ValueError(
@@ -247,7 +246,7 @@ def _connect(config: AskedConfig, **options) -> Endpoint:
 
 def _rows(config: MakeConfig) -> list[TableRow]:
     """The rows of the source, or so many of them as were asked for, in their order."""
-    rows = list(itertools.chain(*map(tables.read, config.files())))
+    rows = tables.read(*config.files())
     if config.limit is None or config.limit >= len(rows):
         return rows
     drawn = np.random.default_rng(config.seed).choice(len(rows), config.limit, replace=False)

@@ -160,13 +160,16 @@ def test_a_question_that_is_refused_counts_as_wrong_and_is_told(tmp_path, capsys
     data = published.SNAPSHOTS["V*", "hf"](tmp_path)
 
     def refusing(number, request):
-        return Reply(status=400) if number == 0 else Reply("(A)")
+        if number == 0:
+            return Reply(status=400)
+        message = {"content": None, "refusal": "I cannot help with that."}
+        return Reply(body=json.dumps({"choices": [{"message": message}]}))
 
     with scripted_endpoint.serving(refusing) as script:
         flags = [f"--endpoint={script.url}", "--endpoint_model=m"]
         assert call("V*", data, tmp_path / "out", *flags) == 0
-    assert results(tmp_path / "out")["refused"] == 0.5
-    assert "50.0% of the questions were refused" in capsys.readouterr().out
+    assert results(tmp_path / "out")["refused"] == 1
+    assert "100.0% of the questions were refused" in capsys.readouterr().out
 
 
 def test_a_model_is_asked_with_several_images_and_with_none_and_goes_on(tmp_path):
