@@ -7,7 +7,6 @@ Prints the episode with its looks, or with --json one object: answer, text, look
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     )
     if args.trace:
         infer.write_page(model, question, episode, args.trace)
-    print(json.dumps(infer.as_json(episode)) if args.json else infer.describe(episode))
+    print(infer.to_json(episode) if args.json else infer.describe(episode))
 
 
 if __name__ == "__main__":

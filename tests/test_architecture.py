@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 GROUND, CONFIG = "ground floor", "config"
 EVERYTHING = {
     GROUND, CONFIG, "data", "model", "kernels", "reward", "rollout", "update", "checkpoint",
-    "curate", "evaluate", "view", "plan", "run",
+    "curate", "evaluate", "view", "serve", "plan", "run",
 }  # fmt: skip
 MAY_IMPORT = {
     GROUND: {CONFIG},
@@ -25,13 +25,14 @@ MAY_IMPORT = {
     "curate": {GROUND, CONFIG, "data", "reward"},
     "evaluate": {GROUND, CONFIG, "data", "reward"},
     "view": {GROUND, CONFIG, "data", "reward"},
+    "serve": {GROUND, CONFIG, "data", "view"},
     "plan": EVERYTHING - {"run"},
     "run": EVERYTHING,
     "launch": {CONFIG, "run"},
     "configs": {CONFIG, "run"},
     "r3jax": {"run"},  # r3jax/__init__.py: the door for notebooks
 }
-NUMPY_ONLY = ("data", "reward", "curate")
+NUMPY_ONLY = ("data", "reward", "curate", "serve")
 """Parts that workers without an accelerator run: no JAX in them."""
 
 

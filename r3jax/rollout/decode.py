@@ -49,7 +49,9 @@ def decode(
     it is time for what `until` names.
 
     Groups are dealt to so many equal `parts`. Rows never fill more than `budget` slots. `spare` is
-    at least BURST: so many slots are written behind a row, whether it filled them or not.
+    at least BURST: so many slots are written behind a row, whether it filled them or not. Where the
+    state says how questions are `asked`, that takes the place of the config and may narrow the
+    budget.
     """
     B, G = state.status.shape
     room = state.tokens.shape[-1] - spare
@@ -73,10 +75,15 @@ def decode(
             number, recent, state = carry
             logits, recent = _next_logits(model, policy, state, start, recent, number)
             now = jax.vmap(jax.vmap(jax.random.fold_in))(state.keys, state.length)
-            flat = logits.reshape(B * G, -1)
-            sampled = sampling.sample(flat, allowed, now.reshape(B * G), sampling_config)
+            flat, now = logits.reshape(B * G, -1), now.reshape(B * G)
+            if (asked := state.asked) is None:
+                most, sampled = budget, sampling.sample(flat, allowed, now, sampling_config)
+            else:
+                how = jnp.repeat(asked.temperature, G), jnp.repeat(asked.top_p, G)
+                most = jnp.minimum(asked.budget, budget)[:, None]
+                sampled = sampling.sample_asked(flat, allowed, now, *how)
             token, logp = (y.reshape(B, G) for y in sampled)
-            return number + 1, recent, _take(state, token, logp, budget, stop_table, end_tokens)
+            return number + 1, recent, _take(state, token, logp, most, stop_table, end_tokens)
 
         def goes_on(carry):
             number, _, state = carry
@@ -110,11 +117,12 @@ def _take(
     state: DecodeState,
     token: Array,
     logp: Array,
-    budget: int,
+    budget: int | Array,
     stop_table: Array,
     end_tokens: Array,
 ) -> DecodeState:
-    """The state after each row that is DECODING took its `token` [B, G], sampled at `logp`."""
+    """The state after each row that is DECODING took its `token` [B, G], sampled at `logp`; it
+    fills up to `budget` slots, of all rows or of each group [B, 1]."""
     going = state.status == Status.DECODING
     slot = state.length
     automaton = jnp.where(going, jnp.asarray(stop_table)[state.automaton, token], state.automaton)

@@ -1,35 +1,20 @@
-"""The loop between device and host: decode until there is something to do, do it, go on.
-
-    questions -> prompts -> encode, prefill -> decode -> boxes -> crops -> encode, append -> decode
-                                 ^                \\-> answers -> records
-                                 \\-- free groups of rows <-/
-
-Rows of all groups move together. What is inserted continues the KV cache: nothing is encoded or
-prefilled twice. A group whose episodes have ended gives its rows to the next question; rows that
-wait for crops wait while others decode, but not for long.
-"""
+"""A model ready to make episodes of questions; `loop` is how it makes them."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator
 
 import jax
 from jax.sharding import Mesh
 
-from r3jax import hosts, shares
+from r3jax import shares
 from r3jax.buckets import Buckets
 from r3jax.data import chat, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Policy, Qwen25VL
-from r3jax.phases import Phase, span
 from r3jax.records import Group, Question
-from r3jax.rollout import crops, fitting, programs, seats, serve
-from r3jax.rollout.decode import FOREVER, Until
+from r3jax.rollout import crops, fitting, loop, programs, seats
 from r3jax.rollout.sampling import SamplingConfig
-from r3jax.rollout.state import DecodeState
 from r3jax.shares import Share
-
-AHEAD = 8  # steps that others decode while the host cuts crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +106,18 @@ def make_engine(
     keep_features: bool = False,
     mesh: Mesh | None = None,
     share: Share = shares.ALL,
+    by_question: bool = False,
 ) -> Engine:
     """Returns an engine whose episodes have at most the largest suffix bucket of tokens.
 
-    On a `mesh` of several hosts' devices, a host has its `share` of the questions.
+    On a `mesh` of several hosts' devices, a host has its `share` of the questions. With
+    `by_question`, on one device, questions say how their tokens are chosen, and not the config.
 
     Raises ValueError where a crop or a message that can come would fit no bucket, and where
     features are kept that do not lie on the host that needs them.
     """
+    if by_question and mesh is not None:
+        raise ValueError("by_question is for one device: leave out the mesh")
     fitting.check_buckets(tokenizer, form, buckets)
     if keep_features and not shares.holds_its_parts(mesh, share):
         raise ValueError(
@@ -146,6 +135,7 @@ def make_engine(
         config.arriving,
         mesh,
         share,
+        by_question,
     )
     way = crops.way_for(jax.default_backend())
     return Engine(model, tokenizer, form, buckets, config, made, way, keep_features=keep_features)
@@ -184,74 +174,5 @@ def stream(
     `RolloutConfig.is_own`, and None for others. What is called when follows from what rows of all
     hosts have done, so that all call the same programs; what a host yields are its own groups.
     """
-    config, run = engine.config, engine.programs
-    tally = Tally() if tally is None else tally
-    tally.rows = config.questions * config.episodes
-    patience = config.patience * tally.rows
-    built = seats.build(engine, questions, first)
-    at_once = list(itertools.islice(built, config.questions // config.arriving))
-    if not at_once:
-        return
-    queue = seats.Queue(built)
-    sides = engine.buckets.originals
-    seated = seats.Seats({}, {}, crops.room(engine.way, config.questions, sides, run.room))
-    state = run.start(max(one.prompt_tokens for one in at_once))
-    for one, groups in zip(at_once, seats.in_turn(range(config.questions), engine)):
-        state = seats.admit(engine, policy, state, one, groups, seated, seed, step)
-    while seated.taken:
-        wanted = FOREVER if queue.ended else config.arriving // run.parts
-        with span(Phase.DECODE) as done:
-            state = done(run.decode(policy, state, Until(FOREVER, patience, wanted)))
-        queue.prepare()
-        with span(Phase.DECODE):
-            snapshot = serve.read(run.rows(state))
-        state = _with_room(engine, state, snapshot)
-        if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
-            state = _serve(engine, policy, state, snapshot, seated)
-        for leaving in seats.due(engine, snapshot, seated.taken):
-            sampled, left = seats.leave(engine, state, seated, leaving)
-            tally.tokens += sampled
-            yield from left
-            if following := queue.take():
-                state = seats.admit(engine, policy, state, following, leaving, seated, seed, step)
-    tally.steps += int(state.steps)
-
-
-def _serve(
-    engine: Engine,
-    policy: Policy,
-    state: DecodeState,
-    snapshot: serve.Snapshot,
-    seated: seats.Seats,
-) -> DecodeState:
-    """Gives the waiting rows what they ask for, while the others decode."""
-    run = engine.programs
-    rows = {(b, g): row for b, seat in seated.own.items() for g, row in enumerate(seat.rows)}
-    with span(Phase.LOOKS) as done:
-        chunks = list(serve.in_chunks(engine, snapshot.waiting))
-        texts = [serve.new_text(engine, state, snapshot, chunk, rows) for chunk in chunks]
-        if snapshot.decodes:
-            state = run.decode(policy, state, Until(AHEAD, FOREVER, FOREVER))
-        for chunk, text in zip(chunks, texts, strict=True):
-            given = chunk, text, rows, seated.originals
-            served = serve.insert_looks(engine, snapshot, *given)
-            insertion = run.place(served.insertion)
-            # Where there is none, they ask once too often, or have no room.
-            if not hosts.any_of("insertions", bool(served.insertion.count.any())):
-                state = run.settle(state, insertion)
-                continue
-            features = run.encode(policy, run.place(served.crops))
-            state = run.append(policy, state, insertion, features)
-            if engine.keep_features:
-                serve.keep_features(served, rows, shares.own(features))
-        return done(state)
-
-
-def _with_room(engine: Engine, state: DecodeState, snapshot: serve.Snapshot) -> DecodeState:
-    """Grows the state where a row is about to fill its slots."""
-    run, slots = engine.programs, state.tokens.shape[-1]
-    needed = serve.reach(snapshot, engine.buckets.look_tokens) + run.spare
-    while slots < run.slots[-1] and needed > slots:
-        level = run.slots.index(slots)
-        state, slots = run.grow[level](state), run.slots[level + 1]
-    return state
+    coming = seats.build(engine, questions, seed, step, first)
+    return loop.drive(engine, policy, seats.Queue(coming), Tally() if tally is None else tally)

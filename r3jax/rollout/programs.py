@@ -123,12 +123,14 @@ def make_programs(
     arriving: int | None = None,
     mesh: Mesh | None = None,
     share: Share = shares.ALL,
+    by_question: bool = False,
 ) -> Programs:
     """Returns the programs for `groups` x `episodes` rows of up to the largest bucket of tokens, of
     which `arriving` (default: all) groups come in together.
 
     On a `mesh` groups are dealt to devices; parameters come as the update has them, `policy` brings
-    them where rollouts read them.
+    them where rollouts read them. With `by_question` questions say how their tokens are chosen, and
+    not the config.
 
     Raises: ValueError where groups cannot be dealt evenly.
     """
@@ -143,7 +145,7 @@ def make_programs(
     take = make.by_part(insertion.take, rows, dealt, result=places.taken)
     put = make.by_part(insertion.put, rows, dealt, places.new, result=rows)
     sample = _sampler(model, rules, sampling_config, budget, parts, spare)
-    shape = groups, episodes, slots[0]
+    start = functools.partial(_start, model, groups, episodes, slots[0], by_question)
     return Programs(
         slots=slots,
         spare=spare,
@@ -155,7 +157,7 @@ def make_programs(
         encode=make.program(functools.partial(_encode, model, parts), dealt),
         prefill=make.program(functools.partial(_prefill, model), places.prefix),
         keys=make.program(functools.partial(sampling.row_keys, episodes=episodes), places.whole),
-        start=make.to_state(functools.partial(_start, model, *shape), static_argnums=0),
+        start=make.to_state(start, static_argnums=0),
         admit=make.update(make.by_part(state.admit, rows, places.arrivals, result=rows)),
         decode=make.update(sample, given=1),
         rows=make.program(state.rows, places.whole),
@@ -253,5 +255,13 @@ def _prefill(model: qwen.Qwen25VL, policy: qwen.Policy, prompt, features):
     return model.apply({"params": policy.params}, *given, method="prefill")[1]
 
 
-def _start(model: qwen.Qwen25VL, groups: int, episodes: int, slots: int, prompt_tokens: int):
-    return state.start(model.config, groups, episodes, slots, prompt_tokens, model.dtype)
+def _start(
+    model: qwen.Qwen25VL,
+    groups: int,
+    episodes: int,
+    slots: int,
+    by_question: bool,
+    prompt_tokens: int,
+):
+    shape = groups, episodes, slots, prompt_tokens
+    return state.start(model.config, *shape, model.dtype, by_question)

@@ -6,6 +6,7 @@ question, episode, token), so an episode does not depend on what is decoded besi
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,20 @@ class SamplingConfig:
         return self.temperature or 1.0
 
 
+class Asked(NamedTuple):
+    """How the tokens of each question [B] are chosen, where questions bring that along.
+
+    temperature and top_p float32, as in a `SamplingConfig`; budget int32: how many slots a row of
+    the question may fill.
+    """
+
+    temperature: Array
+    top_p: Array
+    budget: Array
+
+
 def log_probs(
-    logits: Float[Array, "*X V"], allowed: Bool[Array, "V"], temperature: float
+    logits: Float[Array, "*X V"], allowed: Bool[Array, "V"], temperature: float | Array
 ) -> Float[Array, "*X V"]:
     """The distribution that is sampled from and trained: float32, -inf where not allowed."""
     masked = jnp.where(jnp.broadcast_to(allowed, logits.shape), logits / temperature, -jnp.inf)
@@ -58,6 +71,30 @@ def sample(
     else:
         token = _draw(_narrow(logp, config), keys)
     token = token.astype(jnp.int32)
+    return token, jnp.take_along_axis(logp, token[:, None], axis=-1)[:, 0]
+
+
+def sample_asked(
+    logits: Float[Array, "X V"],
+    allowed: Bool[Array, "V"],
+    keys: Array,
+    temperature: Float[Array, "X"],
+    top_p: Float[Array, "X"],
+) -> tuple[Int[Array, "X"], Float[Array, "X"]]:
+    """As `sample`, each row in its own way. While all rows are greedy nothing is drawn, and while
+    none has a top_p under 1 nothing is sorted: a row's token is the same whatever others ask."""
+    drawn = temperature > 0
+    logp = log_probs(logits, allowed, jnp.where(drawn, temperature, 1.0)[:, None])
+    likeliest = jnp.argmax(logp, axis=-1)
+
+    def narrow() -> Array:
+        return jnp.where((top_p < 1)[:, None], _nucleus(logp, top_p[:, None]), logp)
+
+    def draw() -> Array:
+        narrowed = jax.lax.cond((drawn & (top_p < 1)).any(), narrow, lambda: logp)
+        return jnp.where(drawn, _draw(narrowed, keys), likeliest)
+
+    token = jax.lax.cond(drawn.any(), draw, lambda: likeliest).astype(jnp.int32)
     return token, jnp.take_along_axis(logp, token[:, None], axis=-1)[:, 0]
 
 
@@ -82,14 +119,17 @@ def _narrow(logp: Array, config: SamplingConfig) -> Array:
     if config.top_k:
         kth = jax.lax.top_k(logp, min(config.top_k, logp.shape[-1]))[0][:, -1:]
         logp = jnp.where(logp >= kth, logp, -jnp.inf)
-    if config.top_p < 1:
-        ordered = jnp.sort(logp, axis=-1)[:, ::-1]
-        # A token stays while the probability before it is below top_p: the first always stays.
-        before = jnp.cumsum(jnp.exp(ordered), axis=-1) - jnp.exp(ordered)
-        last = jnp.sum(before < config.top_p * jnp.exp(ordered).sum(-1, keepdims=True), axis=-1)
-        threshold = jnp.take_along_axis(ordered, last[:, None] - 1, axis=-1)
-        logp = jnp.where(logp >= threshold, logp, -jnp.inf)
-    return logp
+    return _nucleus(logp, config.top_p) if config.top_p < 1 else logp
+
+
+def _nucleus(logp: Array, top_p: float | Array) -> Array:
+    """Removes what top-p, one for all rows or of each [X, 1], leaves out."""
+    ordered = jnp.sort(logp, axis=-1)[:, ::-1]
+    # A token stays while the probability before it is below top_p: the first always stays.
+    before = jnp.cumsum(jnp.exp(ordered), axis=-1) - jnp.exp(ordered)
+    last = jnp.sum(before < top_p * jnp.exp(ordered).sum(-1, keepdims=True), axis=-1)
+    threshold = jnp.take_along_axis(ordered, last[:, None] - 1, axis=-1)
+    return jnp.where(logp >= threshold, logp, -jnp.inf)
 
 
 def row_keys(

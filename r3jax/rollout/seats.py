@@ -18,7 +18,9 @@ from r3jax.patches import VisionBatch
 from r3jax.phases import Phase, span
 from r3jax.records import Episode, Group, Prompt, Question, Source, Stop
 from r3jax.rollout import crops, serve
+from r3jax.rollout.decode import FOREVER
 from r3jax.rollout.programs import Programs
+from r3jax.rollout.sampling import Asked
 from r3jax.rollout.state import Arrivals, DecodeState, Status, Written
 
 if TYPE_CHECKING:
@@ -46,7 +48,11 @@ class Seat:
 class Built:
     """Questions on their way in, by `numbers`; of those that are this host's, prompts, the images
     to encode for them, and which of the images' features each prompt shows. `prompt_tokens` is the
-    bucket that they need."""
+    bucket that they need.
+
+    Keys to sample with are folded from the seed, the step and what each is `keyed` by; `asked` is
+    how the tokens of each are chosen, where they say so.
+    """
 
     numbers: Sequence[int]
     questions: Sequence[Question]
@@ -55,6 +61,10 @@ class Built:
     images: VisionBatch
     shown: Sequence[np.ndarray]
     prompt_tokens: int
+    seed: int
+    step: int
+    keyed: Sequence[int]
+    asked: Asked | None = None
 
 
 @dataclasses.dataclass
@@ -68,7 +78,8 @@ class Seats:
 
 
 class Queue:
-    """Questions that come in next, built one step ahead of when they are needed."""
+    """Questions that are all there from the start, built one step ahead of when they are needed: a
+    `loop.Source`."""
 
     def __init__(self, coming: Iterator[Built]):
         self._coming = coming
@@ -87,21 +98,47 @@ class Queue:
         taken, self._next = self._next, None
         return taken
 
+    def wait(self) -> bool:
+        """There is nothing to wait for: what is not there does not come."""
+        return False
 
-def build(engine: "Engine", questions: Iterable[Question | None], first: int) -> Iterator[Built]:
+    def steps(self, has_room: bool) -> int:
+        """The loop need not come back for more."""
+        return FOREVER
+
+    def watch(self, state: DecodeState, snapshot: serve.Snapshot, seated: Seats) -> tuple[int, ...]:
+        """Nobody looks on, and no question is given up."""
+        return ()
+
+
+def build(
+    engine: "Engine", questions: Iterable[Question | None], seed: int, step: int, first: int
+) -> Iterator[Built]:
     """Builds the prompts of questions, as many at a time as come in together."""
-    size = engine.config.arriving
-    numbered = enumerate(questions, first)
-    while batch := list(itertools.islice(numbered, size)):
+    arriving, run = engine.config.arriving, engine.programs
+    own, numbered = run.share.of(arriving), enumerate(questions, first)
+    while batch := list(itertools.islice(numbered, arriving)):
         with span(Phase.DATA):
-            yield _build(engine, *zip(*batch))
+            numbers, asked = zip(*batch)
+            ours = asked[own.start : own.stop]
+            prompts = [chat.build_prompt(one, engine.tokenizer, engine.form) for one in ours]
+            yield arrange(engine, numbers, ours, prompts, seed, step, numbers)
 
 
-def _build(engine: "Engine", numbers: Sequence[int], asked: Sequence[Question | None]) -> Built:
+def arrange(
+    engine: "Engine",
+    numbers: Sequence[int],
+    questions: Sequence[Question],
+    built: Sequence[tuple[Prompt, frames.Frame]],
+    seed: int,
+    step: int,
+    keyed: Sequence[int],
+    asked: Asked | None = None,
+) -> Built:
+    """Arranges the images of prompts for the vision tower; `built` are of the `questions` that are
+    this host's, of all `numbers`."""
     arriving, run = engine.config.arriving, engine.programs
     own, size = run.share.of(arriving), arriving // run.parts
-    questions = asked[own.start : own.stop]
-    built = [chat.build_prompt(one, engine.tokenizer, engine.form) for one in questions]
     prompts, seen = [prompt for prompt, _ in built], [frame for _, frame in built]
     parts = [prompts[begin : begin + size] for begin in range(0, len(own), size)]
     images, index = batches.pack_parts(
@@ -112,7 +149,8 @@ def _build(engine: "Engine", numbers: Sequence[int], asked: Sequence[Question | 
     owned = [[len(prompt.images) for prompt in part] for part in parts]
     shown = itertools.chain(*map(batches.join_by_owner, owned, index))
     width = batches.prompt_bucket(prompts, engine.buckets)
-    return Built(numbers, questions, prompts, seen, images, list(shown), width)
+    given = numbers, questions, prompts, seen, images, list(shown), width
+    return Built(*given, seed, step, keyed, asked)
 
 
 def admit(
@@ -122,8 +160,6 @@ def admit(
     built: Built,
     groups: Sequence[int],
     seats: Seats,
-    seed: int,
-    step: int,
 ) -> DecodeState:
     """Encodes and prefills questions and gives them these groups, as many or more of them: each
     one of the part that the question is dealt to."""
@@ -135,7 +171,7 @@ def admit(
     missing = config.arriving - len(groups)
     image_id = engine.tokenizer.ids.image_pad
     batch = batches.pad_prompts(built.prompts, built.shown, width, image_id, len(own))
-    numbers, last = np.array(built.numbers, np.int32), np.zeros((2, len(own)), np.int32)
+    keyed, last = np.array(built.keyed, np.int32), np.zeros((2, len(own)), np.int32)
     for slot, prompt in enumerate(built.prompts):
         last[:, slot] = prompt.tokens[-1], prompt.positions[0, -1]
     with span(Phase.PREFILL) as done:
@@ -147,7 +183,8 @@ def admit(
             prefix=run.prefill(policy, prompts, features),
             last_token=last_token,
             last_position=last_position,
-            keys=run.keys(seed, step, np.resize(numbers, config.arriving)),
+            keys=run.keys(built.seed, built.step, np.resize(keyed, config.arriving)),
+            asked=built.asked,
         )
         state = done(run.admit(state, arrivals))
         ours = groups[own.start : own.stop]
@@ -169,10 +206,12 @@ def _seats(engine: "Engine", built: Built, first: int, table: np.ndarray | None)
     size = engine.config.arriving // engine.programs.parts
     numbers = built.numbers[first:]
     rows = zip(numbers, built.questions, built.prompts, built.frames, built.shown)
+    most = max(engine.buckets.suffix_tokens) + 1  # slot 0 is the last prompt token
     for slot, (number, question, prompt, frame, index) in enumerate(rows):
+        budget = most if built.asked is None else min(most, int(built.asked.budget[slot]))
         if table is not None:
             prompt = dataclasses.replace(prompt, features=table[slot // size, index])
-        rows = tuple(serve.Row(question, frame) for _ in range(engine.config.episodes))
+        rows = tuple(serve.Row(question, frame, budget) for _ in range(engine.config.episodes))
         yield Seat(number, question, prompt, rows)
 
 

@@ -31,6 +31,7 @@ class Row:
 
     question: Question
     frame: frames.Frame | None
+    budget: int  # slots that it may fill
     looks: list[Look] = dataclasses.field(default_factory=list)
     read: int = 1  # slots whose text has been read; slot 0 is the last prompt token
 
@@ -104,6 +105,17 @@ def nothing(engine: "Engine", bucket: buckets.ImageBucket, parts: int) -> insert
     """An insertion that changes no row of so many parts, for crops in this bucket."""
     tokens, beyond = engine.buckets.look_tokens, _rows_of_part(engine)
     return insertion.empty(parts * lines(engine, bucket), tokens, beyond)
+
+
+def stopping(engine: "Engine", chunk: Sequence[Place]) -> insertion.Insertion:
+    """An insertion that stops the rows of a chunk."""
+    run, bucket = engine.programs, max(engine.buckets.crops, key=lambda bucket: bucket.rows)
+    inserted = nothing(engine, bucket, run.parts)
+    for number, part in enumerate(_by_part(engine, chunk)):
+        for line, at in enumerate(part, number * lines(engine, bucket)):
+            inserted.row[line] = run.part_of(at[0])[1] * engine.config.episodes + at[1]
+            inserted.status[line] = Status.STOPPED
+    return inserted
 
 
 def _rows_of_part(engine: "Engine") -> int:
@@ -219,7 +231,7 @@ def _answer_box(engine: "Engine", snapshot: Snapshot, at: Place, text: str, row:
     else:
         grids = []
         tokens, source = chat.failed_look_tokens(look.outcome, engine.tokenizer)
-    if length + len(tokens) >= max(engine.buckets.suffix_tokens) + 1:
+    if length + len(tokens) >= row.budget:
         return _without_tokens(start, Status.FULL)  # no room to go on after it: it is not made
     where, after = positions.rope_index(tokens, grids, engine.tokenizer.ids.image_pad, start)
     row.looks.append(look)

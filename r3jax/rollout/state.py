@@ -37,7 +37,8 @@ class DecodeState(NamedTuple):
     prefix of each group; keys [B, G] to sample with; cache [B, K, G, S, H] a layer; tokens, source,
     logp [B, G, S] and positions [3, B, G, S] of the slots; length [B, G] filled slots;
     next_position, automaton, status [B, G]; steps: how many were made since the start; waited: for
-    how many of them rows have waited for crops since any was served, summed over rows.
+    how many of them rows have waited for crops since any was served, summed over rows. `asked` is
+    there where questions say themselves how their tokens are chosen.
     """
 
     prefix: caches.Prefix
@@ -53,18 +54,20 @@ class DecodeState(NamedTuple):
     status: Array
     steps: Array
     waited: Array
+    asked: sampling.Asked | None = None
 
 
 class Arrivals(NamedTuple):
     """Questions for as many groups [A]: the groups' numbers within their part (as many as it has,
-    or more: no question), prefixes, last tokens of their prompts with their positions, and keys
-    [A, G]."""
+    or more: no question), prefixes, last tokens of their prompts with their positions, keys [A, G],
+    and how they are `asked`, where questions say that."""
 
     group: Array
     prefix: caches.Prefix
     last_token: Array
     last_position: Array
     keys: Array
+    asked: sampling.Asked | None = None
 
 
 class Rows(NamedTuple):
@@ -91,8 +94,17 @@ class Written(NamedTuple):
 RECENT = 1024  # tokens of a waiting row that the host reads, at most: a box has a few dozen
 
 
-def start(config, groups: int, episodes: int, slots: int, prompt_tokens: int, dtype) -> DecodeState:
-    """Returns the state of rows without questions."""
+def start(
+    config,
+    groups: int,
+    episodes: int,
+    slots: int,
+    prompt_tokens: int,
+    dtype,
+    by_question: bool = False,
+) -> DecodeState:
+    """Returns the state of rows without questions, which say themselves how they are asked where
+    that is `by_question`."""
     rows = (groups, episodes)
     shape = (*rows, slots)
     mask = jnp.zeros((groups, prompt_tokens), bool)
@@ -111,7 +123,14 @@ def start(config, groups: int, episodes: int, slots: int, prompt_tokens: int, dt
         status=jnp.full(rows, int(Status.EMPTY), jnp.int32),
         steps=jnp.zeros((), jnp.int32),
         waited=jnp.zeros((), jnp.int32),
+        asked=nothing_asked(groups) if by_question else None,
     )
+
+
+def nothing_asked(groups: int) -> sampling.Asked:
+    """What groups without a question ask for."""
+    greedy, whole = jnp.zeros(groups, jnp.float32), jnp.ones(groups, jnp.float32)
+    return sampling.Asked(greedy, whole, jnp.zeros(groups, jnp.int32))
 
 
 def admit(state: DecodeState, arrivals: Arrivals) -> DecodeState:
@@ -139,6 +158,7 @@ def admit(state: DecodeState, arrivals: Arrivals) -> DecodeState:
         next_position=seat(state.next_position, arrivals.last_position[:, None] + 1),
         automaton=seat(state.automaton, stops.START),
         status=seat(state.status, int(Status.DECODING)),
+        asked=jax.tree.map(seat, state.asked, arrivals.asked),
     )
 
 

@@ -1,9 +1,9 @@
 """One question to one model: the answer with its looks, for people, for programs, as a page."""
 
 import codecs
+import json
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from r3jax.data import frames
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.records import Box, Episode, Look, LookOutcome, Question, Source, Stop
 from r3jax.run import vlm
-from r3jax.view import pieces, trace
+from r3jax.view import as_json, pieces, trace
 
 STOPPED = {
     Stop.ANSWER: "none",
@@ -22,22 +22,9 @@ STOPPED = {
 }
 
 
-def as_json(episode: Episode) -> dict[str, Any]:
-    """The object that `--json` prints; boxes are [x1, y1, x2, y2] in pixels, null if unreadable."""
-    return {
-        "answer": episode.answer,
-        "text": episode.text,
-        "looks": [
-            {
-                "box_resized": _listed(look.box_resized),
-                "box_original": _listed(look.box_original),
-                "zoom": look.zoom,
-                "outcome": look.outcome.value,
-            }
-            for look in episode.looks
-        ],
-        "num_tokens": len(episode.tokens),
-    }
+def to_json(episode: Episode) -> str:
+    """What `--json` prints."""
+    return json.dumps(as_json.episode(episode))
 
 
 def describe(episode: Episode) -> str:
@@ -90,10 +77,6 @@ def token_texts(tokenizer: Tokenizer, tokens: np.ndarray, source: np.ndarray) ->
     if texts:
         texts[-1] += decoder.decode(b"", final=True)
     return texts
-
-
-def _listed(box: Box | None) -> list[float] | None:
-    return None if box is None else [float(side) for side in box]
 
 
 def _shown(box: Box) -> str:

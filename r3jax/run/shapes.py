@@ -5,6 +5,7 @@ format allows.
 """
 
 import bisect
+import dataclasses
 import math
 
 from r3jax.buckets import Buckets, ImageBucket
@@ -14,6 +15,7 @@ from r3jax.patches import FACTOR, UNIT, WINDOW
 from r3jax.records import LookOutcome
 
 QUESTION_TOKENS = 4096  # the longest question, its instruction and system text included
+USUAL_QUESTION = 512  # one that need not be as short as most
 SMALLEST_TEXT = 64  # the smallest bucket of tokens
 CROPS_AT_ONCE = 16384  # image tokens of crops that are encoded in one call, about
 
@@ -71,6 +73,35 @@ def buckets_for(
 def _rows(questions: int, images: int) -> list[int]:
     """Rows for the images of questions: for one each, and for the most that they may have."""
     return sorted({questions, questions * images})
+
+
+def serving_buckets(
+    form: chat.ChatFormat,
+    tokenizer: Tokenizer,
+    rows: int,
+    text_tokens: int = 1024,
+    question_tokens: int = QUESTION_TOKENS,
+    most_images: int = 1,
+) -> Buckets:
+    """Returns buckets for a server, few enough to be compiled all before it is ready: for `rows`
+    questions, each with up to `most_images` images and so many tokens of its own, that come in one
+    by one. Episodes may be as long as those of `buckets_for`.
+    """
+    made = buckets_for(form, tokenizer, rows, text_tokens=text_tokens)
+    shown, crop, tokens = made.images[-1], made.crops[-1], most_tokens(form.image_bounds)
+    one = {math.ceil(shown.windows / 4), shown.windows}
+    images = [ImageBucket(1, windows, shown.slots) for windows in sorted(one)]
+    if most_images > 1:
+        images.append(ImageBucket(most_images, shown.windows, shown.slots))
+    usual, longest = min(USUAL_QUESTION, question_tokens), max(made.suffix_tokens)
+    prompts = {tokens + usual, most_images * tokens + question_tokens}
+    return dataclasses.replace(
+        made,
+        prompt_tokens=tuple(sorted(prompts)),
+        suffix_tokens=tuple(sorted({math.ceil(longest / 4), longest})),
+        images=tuple(images),
+        crops=tuple(dataclasses.replace(crop, rows=n) for n in sorted({1, crop.rows})),
+    )
 
 
 def most_tokens(bounds: frames.PixelBounds) -> int:

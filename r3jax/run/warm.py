@@ -159,8 +159,10 @@ def rollout_programs(eng: Rollout, policy: Policy, take: Take) -> None:
         for bucket, features in zip(shapes.images, shown, strict=True):
             prefix = take(f"prefill {tokens}, {bucket}", run.prefill, policy, prompt, features)
         last = _lying(numbers, dealt)
-        arrivals = Arrivals(numbers, prefix, last, last, keys)
         states = [take(f"start {tokens}", run.start, tokens)]
+        # Where questions say how they are asked, they do so of every group that there is.
+        asked = jax.tree.map(lambda of: np.zeros(arriving, of.dtype), states[0].asked)
+        arrivals = Arrivals(numbers, prefix, last, last, keys, asked)
         for grow in run.grow:
             states.append(take(f"grow {_size(states[-1])}", grow, states[-1]))
         for state in states:

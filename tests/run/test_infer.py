@@ -52,7 +52,7 @@ def test_a_person_reads_each_look_where_it_was_taken():
 
 
 def test_a_program_reads_boxes_zoom_and_outcome():
-    found = json.loads(json.dumps(infer.as_json(episode())))
+    found = json.loads(infer.to_json(episode()))
     assert list(found) == ["answer", "text", "looks", "num_tokens"]
     assert found["looks"] == [
         {
