@@ -68,7 +68,7 @@ def drive(
     config, run = engine.config, engine.programs
     tally.rows = config.questions * config.episodes
     patience = config.patience * tally.rows
-    sides, state = engine.buckets.originals, None
+    sides, state, finished = engine.buckets.originals, None, ()
     seated = seats.Seats({}, {}, crops.room(engine.way, config.questions, sides, run.room))
     free = seats.in_turn(range(config.questions), engine)
     while True:
@@ -79,11 +79,13 @@ def drive(
             state = seats.admit(engine, policy, state, one, free.pop(0), seated)
         if not seated.taken:
             tally.steps += 0 if state is None else int(state.steps)
-            state = None  # what comes next may be shorter, and meanwhile nothing is kept
+            state, finished = None, ()  # what comes may be shorter; meanwhile nothing is kept
             if not source.wait():
                 return
             continue
-        wanted = FOREVER if source.ended else config.arriving // run.parts
+        # Groups that have left and that nobody has taken stay finished on the device.
+        left = sum(group not in seated.taken for group in finished)
+        wanted = FOREVER if source.ended else (config.arriving + left) // run.parts
         until = Until(source.steps(bool(free)), patience, wanted)
         with span(Phase.DECODE) as done:
             state = done(run.decode(policy, state, until))
@@ -95,11 +97,12 @@ def drive(
             state, snapshot = _stop(engine, state, snapshot, given_up)
         if snapshot.waiting and (not snapshot.decodes or snapshot.waited >= patience):
             state = _serve(engine, policy, state, snapshot, seated)
+        finished = snapshot.finished
         for leaving in seats.due(engine, snapshot, seated.taken):
-            sampled, left = seats.leave(engine, state, seated, leaving)
+            sampled, groups = seats.leave(engine, state, seated, leaving)
             tally.tokens += sampled
             free.append(leaving)
-            yield from left
+            yield from groups
 
 
 def _stop(

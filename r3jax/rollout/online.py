@@ -144,7 +144,7 @@ class Line:
                 place = self._waiting.popleft()
             try:
                 self._next = place, self._arrange(place)
-            except ValueError as error:  # of this order alone
+            except Exception as error:  # of this order alone: the others are still served
                 place.tell(error)
 
     def take(self) -> seats.Built | None:

@@ -129,7 +129,7 @@ def arrange(
     engine: "Engine",
     numbers: Sequence[int],
     questions: Sequence[Question],
-    built: Sequence[tuple[Prompt, frames.Frame]],
+    built: Sequence[tuple[Prompt, frames.Frame | None]],
     seed: int,
     step: int,
     keyed: Sequence[int],

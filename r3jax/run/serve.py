@@ -2,14 +2,17 @@
 
 import asyncio
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
+from r3jax.compiles import CompileCounter
 from r3jax.rollout import crops, engine, online, weights
 from r3jax.run import pretrained, shapes, warm
 from r3jax.serve import chat, http, pictures, protocol
@@ -91,7 +94,8 @@ def rules(config: ServeConfig) -> protocol.Rules:
 
 async def _serve(config: ServeConfig, start: pretrained.Pretrained, line: online.Line) -> None:
     """The event loop: it never touches JAX, nor does the thread that computes touch it."""
-    desk = Desk(line, config.rows + config.queue)
+    compiles = CompileCounter()
+    desk = Desk(line, config.rows + config.queue, lambda: compiles.count)
     files = pathlib.Path(config.files) if config.files else None
     conversations = chat.Chat(
         desk,
@@ -116,12 +120,14 @@ async def _serve(config: ServeConfig, start: pretrained.Pretrained, line: online
         host, port = runner.addresses[0][:2]
         print(f"serve: {server.rules.name} at http://{host}:{port}, warming up", flush=True)
 
-        def ready(programs: int, seconds: float) -> None:
+        def open_desk(programs: int, seconds: float) -> None:
             desk.state = State.READY
             print(f"serve: ready, {programs} programs in {seconds:.0f} s", flush=True)
 
+        ready = functools.partial(loop.call_soon_threadsafe, open_desk)
+
         with ThreadPoolExecutor(1, "compute") as pool:
-            work = loop.run_in_executor(pool, _compute, line, start, loop, ready)
+            work = loop.run_in_executor(pool, _compute, line, start, compiles, ready)
             await asyncio.wait(
                 [work, asyncio.ensure_future(asked.wait())], return_when=asyncio.FIRST_COMPLETED
             )
@@ -134,7 +140,12 @@ async def _serve(config: ServeConfig, start: pretrained.Pretrained, line: online
         await runner.cleanup()
 
 
-def _compute(line: online.Line, start: pretrained.Pretrained, loop, ready) -> None:
+def _compute(
+    line: online.Line,
+    start: pretrained.Pretrained,
+    compiles: CompileCounter,
+    ready: Callable[[int, float], None],
+) -> None:
     """All that the thread of the engine does."""
     eng, began, taken = line.engine, time.monotonic(), []
     policy = weights.sent(start.params, eng.model.dtype)
@@ -144,8 +155,9 @@ def _compute(line: online.Line, start: pretrained.Pretrained, loop, ready) -> No
         return warm.compile_for(name, *program)
 
     warm.rollout_programs(eng, policy, take)
-    loop.call_soon_threadsafe(ready, len(taken), time.monotonic() - began)
-    line.serve(policy)
+    ready(len(taken), time.monotonic() - began)
+    with compiles:
+        line.serve(policy)
 
 
 async def _drain(desk: Desk, grace_s: float) -> None:

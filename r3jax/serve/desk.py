@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 from r3jax.orders import Order, Tell, Told
@@ -40,12 +40,19 @@ class State(enum.StrEnum):
 
 @dataclasses.dataclass
 class Desk:
-    """Lets at most so many requests in at a time, those who wait included."""
+    """Lets at most so many requests in at a time, those who wait included; `compiles` counts what
+    is compiled since the server is ready."""
 
     line: Line
     room: int
+    compiles: Callable[[], int]
     state: State = State.WARMING
     inside: int = 0
+
+    def health(self) -> dict[str, Any]:
+        """What somebody who watches the server wants to know: after the warm-up nothing is
+        compiled any more."""
+        return {"status": self.state, "requests": self.inside, "compiles": self.compiles()}
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[None]:

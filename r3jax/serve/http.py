@@ -63,9 +63,9 @@ class Server:
         return web.Response(text=self._shown.text, content_type="text/html", headers=headers)
 
     async def _health(self, request: web.Request) -> web.Response:
-        state = self.chat.desk.state
-        told = {"status": state.value, "model": self.rules.name, "requests": self.chat.desk.inside}
-        return web.json_response(told, status=200 if state is State.READY else 503)
+        desk = self.chat.desk
+        status = 200 if desk.state is State.READY else 503
+        return web.json_response({"model": self.rules.name, **desk.health()}, status=status)
 
     async def _models(self, request: web.Request) -> web.Response:
         names = [self.rules.name, self.rules.name + protocol.ANSWER]

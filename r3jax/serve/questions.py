@@ -27,7 +27,7 @@ def question(
 
 
 def _only_words(turns: Sequence[Turn]) -> str | None:
-    """The words, where all that was said is images and words of one message, one after the other."""
+    """The words, where all that was said is one message, of images and words apart."""
     if len(turns) != 1:
         return None
     parts = turns[0].parts
