@@ -15,7 +15,7 @@ from r3jax.patches import FACTOR, UNIT, WINDOW
 from r3jax.records import LookOutcome
 
 QUESTION_TOKENS = 4096  # the longest question, its instruction and system text included
-USUAL_QUESTION = 512  # one that need not be as short as most
+USUAL_QUESTION = 512  # a question that is not long
 SMALLEST_TEXT = 64  # the smallest bucket of tokens
 CROPS_AT_ONCE = 16384  # image tokens of crops that are encoded in one call, about
 
@@ -93,11 +93,11 @@ def serving_buckets(
     images = [ImageBucket(1, windows, shown.slots) for windows in sorted(one)]
     if most_images > 1:
         images.append(ImageBucket(most_images, shown.windows, shown.slots))
-    usual, longest = min(USUAL_QUESTION, question_tokens), max(made.suffix_tokens)
-    prompts = {tokens + usual, most_images * tokens + question_tokens}
+    usual, most = tokens + USUAL_QUESTION, most_images * tokens + question_tokens
+    longest = max(made.suffix_tokens)
     return dataclasses.replace(
         made,
-        prompt_tokens=tuple(sorted(prompts)),
+        prompt_tokens=(usual, most) if 2 * usual <= most else (most,),
         suffix_tokens=tuple(sorted({math.ceil(longest / 4), longest})),
         images=tuple(images),
         crops=tuple(dataclasses.replace(crop, rows=n) for n in sorted({1, crop.rows})),

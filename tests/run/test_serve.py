@@ -1,16 +1,18 @@
 """A served model under its real clients: answers, batches, streams, limits, the end."""
 
+import asyncio
 import concurrent.futures
 import signal
 import threading
 
+import numpy as np
 import openai
 import pytest
 import requests
 
 from r3jax.run import vlm
 from tests import tiny
-from tests.run import models, served
+from tests.run import browser, hostile, models, served
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +23,14 @@ FLAGS = (
     "--max_question_tokens=128",
     "--max_images=2",
     "--timeout_s=120",
+    "--max_body_bytes=1000000",
+    "--max_pixels=1000000",
 )
 
 
 @pytest.fixture(scope="module")
 def server():
-    with served.serve(*FLAGS) as (address, process):
+    with served.serve(*FLAGS) as (address, _):
         yield address
         health = requests.get(f"{address}/healthz", timeout=10).json()
         assert health == {"model": "looking", "status": "ready", "requests": 0, "compiles": 0}
@@ -134,7 +138,7 @@ def test_conversations_with_several_images_and_with_none_are_answered(client):
 def test_models_are_listed_and_others_are_not_there(client):
     assert [model.id for model in client.models.list()] == ["looking", "looking:answer"]
     assert client.models.retrieve("looking").id == "looking"
-    with pytest.raises(openai.NotFoundError, match="model_not_found"):
+    with pytest.raises(openai.NotFoundError, match="the model 'gpt' does not exist"):
         ask_other = {"model": "gpt", "messages": [{"role": "user", "content": "hm"}]}
         client.chat.completions.create(**ask_other)
 
@@ -154,8 +158,14 @@ def test_who_goes_away_frees_the_row(server):
     served.wait_until(lambda: requests.get(f"{server}/healthz", timeout=10).json()["requests"] == 0)
 
 
+def test_whatever_hostile_clients_send_gets_its_status_and_the_server_goes_on(server):
+    counts = asyncio.run(hostile.attack(server, range(400)))
+    assert set(counts) == set(hostile.KINDS) and min(counts.values()) > 5
+    assert requests.get(f"{server}/healthz", timeout=10).json()["requests"] == 0
+
+
 def test_a_server_that_is_full_says_so_keeps_its_key_and_ends_when_all_is_answered():
-    flags = ("--rows=1", "--queue=1", "--key_variable=R3JAX_KEY", "--name=one", "--answer_only")
+    flags = ("--queue=0", "--key_variable=R3JAX_KEY", "--name=one", "--answer_only")
     with served.serve(*FLAGS, *flags, env={"R3JAX_KEY": "secret"}) as (address, process):
         where = f"{address}/v1/chat/completions"
         body = {"model": "one", "messages": served.messages(tiny.question(0).text, tiny.image(0))}
@@ -182,3 +192,48 @@ def test_a_server_that_is_full_says_so_keeps_its_key_and_ends_when_all_is_answer
             process.send_signal(signal.SIGTERM)
             assert b"".join(parts).endswith(b"data: [DONE]\n\n")
         assert process.wait(60) == 0
+
+
+DROP = """
+(() => {
+  const bytes = Uint8Array.from(atob(%r), c => c.charCodeAt(0)), data = new DataTransfer();
+  data.items.add(new File([bytes], "<b>street</b>.png", {type: "image/png"}));
+  document.dispatchEvent(new DragEvent("drop", {dataTransfer: data, cancelable: true}));
+})()
+"""
+
+
+@pytest.mark.browser
+def test_a_person_drops_an_image_asks_and_watches_boxes_and_crops_appear(
+    server, episodes, tmp_path
+):
+    if browser.BINARY is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    asyncio.run(watch(server, episodes[4], tmp_path / "profile"))
+
+
+async def watch(server, episode, profile):
+    question = tiny.question(4)
+    async with browser.opened(server, profile) as tab:
+        await tab.until("document.getElementById('model')?.textContent === 'looking'")
+        payload = served.data_url(question.images[0]).partition(",")[2]
+        await tab.value(DROP % payload)
+        await tab.until("document.activeElement.id === 'question'")
+        assert await tab.value("document.querySelector('.drop b') === null")  # a name is no markup
+        await tab.type(question.text)
+        await tab.until("!document.getElementById('answer').hidden")
+        looks = [look for look in episode.looks if look.box_original]
+        await tab.until(f"document.querySelectorAll('.stage .box').length === {len(looks)}")
+        corners = await tab.value(
+            "[...document.querySelectorAll('.stage .box')].map(b => [b.style.left, b.style.top])"
+        )
+        percent = [[100 * look.box_original[side] / 336 for side in (0, 1)] for look in looks]
+        found = [[float(side.removesuffix("%")) for side in corner] for corner in corners]
+        np.testing.assert_allclose(found, percent, atol=1e-3)
+        crops = "[...document.querySelectorAll('.look img')].map(i => i.naturalWidth)"
+        expected = [look.crop.shape[1] for look in episode.looks if look.outcome == "ok"]
+        await tab.until(f"{crops}.every(width => width)")
+        assert await tab.value(crops) == expected
+        answer = await tab.value("document.getElementById('answer').textContent")
+        assert answer == episode.answer
+        assert not tab.complaints, tab.complaints
