@@ -29,12 +29,14 @@ EXTRAS = {
     "serve": ["aiohttp>=3.10"],
     # torch and transformers are the oracle of the parity tests and are never imported by r3jax.
     "test": [
+        "aiohttp>=3.10",
         "beartype>=0.19",
         "gcsfs>=2024.2",  # against a bucket that the tests serve themselves
         "hypothesis>=6",
         "ipykernel>=6",  # with nbclient and nbformat it runs the notebook
         "nbclient>=0.10",
         "nbformat>=5.10",
+        "openai>=1.50",  # the client of a served model
         "pytest>=8.2",
         "pytest-cov>=5",
         "pytest-xdist>=3",
@@ -54,7 +56,7 @@ setup(
     description="VLM-R3 in JAX: train a vision-language model to look again",
     python_requires=">=3.11",
     packages=find_packages(include=["r3jax", "r3jax.*"]),
-    package_data={"r3jax": ["py.typed"]},
+    package_data={"r3jax": ["py.typed"], "r3jax.serve": ["page.html"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

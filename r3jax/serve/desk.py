@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import enum
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
@@ -120,6 +121,7 @@ class Answering:
             if isinstance(told, ValueError):
                 raise RequestError(400, str(told), "messages") from told
             if isinstance(told, Exception):
+                logging.error("an order failed", exc_info=told)
                 raise RequestError(500, "the server has failed; its log says how") from told
             yield told
             if isinstance(told, Group):

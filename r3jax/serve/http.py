@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,11 @@ class Server:
             return refusal(error)
         except web.HTTPException as error:
             return refusal(_of_http(error), error.headers.get("Allow"))
+        except ConnectionError:
+            raise  # nobody is there to be answered
+        except Exception:
+            logging.exception("a request to %s failed", request.path)
+            return refusal(RequestError(500, "the server has failed; its log says how"))
 
     def _check_key(self, request: web.Request) -> None:
         if self._key is None:

@@ -5,6 +5,7 @@ import binascii
 import dataclasses
 import io
 import pathlib
+import re
 import urllib.parse
 from collections.abc import Mapping
 
@@ -12,6 +13,9 @@ import numpy as np
 
 from r3jax.data import images
 from r3jax.serve.errors import RequestError
+
+
+_SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):|)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ def _open(
         return images.open_image(Sent(fetched[url], place), max_pixels=max_pixels)
     if url[:5].lower() == "data:":
         return images.open_image(Sent(_decode(url, place), place), max_pixels=max_pixels)
-    scheme = urllib.parse.urlsplit(url[:200]).scheme.lower() if ":" in url[:200] else ""
+    scheme = (_SCHEME.match(url)[1] or "").lower()
     if scheme not in ("", "file"):
         raise RequestError(
             400,
@@ -88,7 +92,7 @@ def _open(
             place,
             "files_refused",
         )
-    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path) if scheme else url
+    path = urllib.parse.unquote(url[5:].removeprefix("//")) if scheme else url
     return images.open_image(pathlib.Path(path), sources.files, max_pixels)
 
 

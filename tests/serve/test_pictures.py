@@ -63,6 +63,8 @@ def test_an_image_says_itself_what_it_is(kind):
         ("/etc/passwd", "files_refused", "--files"),
         ("file:///etc/passwd", "files_refused", "--files"),
         ("", "files_refused", "--files"),
+        ("file://[", "files_refused", "--files"),
+        ("ftp://[", "unsupported_url", "'ftp'"),
     ],
 )
 def test_what_cannot_be_used_is_named(url, code, words):
@@ -87,7 +89,7 @@ def test_files_are_read_below_their_folder_alone(tmp_path):
     for url in ("a b.png", str(tmp_path / "in" / "a b.png"), f"file://{tmp_path}/in/a%20b.png"):
         assert open_one(url, sources).shape == (336, 336, 3)
     outside = ("../out.png", "link.png", "/etc/passwd", "file:///etc/passwd", "a/../../out.png",
-               "file:///..%2f..%2fetc/passwd", "\0")  # fmt: skip
+               "file:///..%2f..%2fetc/passwd", "\0", "file://[/", "file://%00")  # fmt: skip
     for url in outside:
         with pytest.raises(RequestError) as found:
             open_one(url, sources)
