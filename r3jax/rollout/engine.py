@@ -12,7 +12,7 @@ from r3jax.data import chat, looks
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.records import Group, Question
-from r3jax.rollout import crops, fitting, loop, programs, seats
+from r3jax.rollout import coming, crops, fitting, loop, programs
 from r3jax.rollout.sampling import SamplingConfig
 from r3jax.shares import Share
 
@@ -174,5 +174,5 @@ def stream(
     `RolloutConfig.is_own`, and None for others. What is called when follows from what rows of all
     hosts have done, so that all call the same programs; what a host yields are its own groups.
     """
-    coming = seats.build(engine, questions, seed, step, first)
-    return loop.drive(engine, policy, seats.Queue(coming), Tally() if tally is None else tally)
+    queue = coming.Queue(coming.build(engine, questions, seed, step, first))
+    return loop.drive(engine, policy, queue, Tally() if tally is None else tally)

@@ -9,7 +9,7 @@ prefilled twice. A group whose episodes have ended gives its rows to the next qu
 wait for crops wait while others decode, but not for long.
 
 Where questions come from, and who looks on while they are answered, is a `Source`: a list of them
-(`seats.Queue`), or people who ask while others are answered (`online.Line`).
+(`coming.Queue`), or people who ask while others are answered (`online.Line`).
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from r3jax import hosts, shares
 from r3jax.model.qwen import Policy
 from r3jax.phases import Phase, span
 from r3jax.records import Group
-from r3jax.rollout import crops, seats, serve
+from r3jax.rollout import coming, crops, seats, serve
 from r3jax.rollout.decode import FOREVER, Until
 from r3jax.rollout.state import DecodeState, Status
 
@@ -43,7 +43,7 @@ class Source(Protocol):
     def prepare(self) -> None:
         """Builds what comes next, if anything does: called while the device decodes."""
 
-    def take(self) -> seats.Built | None:
+    def take(self) -> coming.Built | None:
         """The next questions, or None where there are none now."""
 
     def wait(self) -> bool:
@@ -72,10 +72,10 @@ def drive(
     seated = seats.Seats({}, {}, crops.room(engine.way, config.questions, sides, run.room))
     free = seats.in_turn(range(config.questions), engine)
     while True:
-        coming = list(itertools.islice(iter(source.take, None), len(free)))
-        if state is None and coming:
-            state = run.start(max(one.prompt_tokens for one in coming))
-        for one in coming:
+        arrived = list(itertools.islice(iter(source.take, None), len(free)))
+        if state is None and arrived:
+            state = run.start(max(one.prompt_tokens for one in arrived))
+        for one in arrived:
             state = seats.admit(engine, policy, state, one, free.pop(0), seated)
         if not seated.taken:
             tally.steps += 0 if state is None else int(state.steps)

@@ -14,11 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from r3jax import batches, patches
+from r3jax.buckets import Buckets
 from r3jax.data import chat, frames
-from r3jax.model.qwen import Policy
+from r3jax.data.tokenizer import Tokenizer
+from r3jax.model.qwen import Policy, Qwen25VL
 from r3jax.orders import Order, Progress, Tell
 from r3jax.records import Prompt
-from r3jax.rollout import engine, loop, sampling, seats, serve
+from r3jax.rollout import coming, engine, loop, sampling, seats, serve
 from r3jax.rollout.serve import Snapshot
 from r3jax.rollout.state import DecodeState
 
@@ -64,7 +66,7 @@ class Line:
         self._waiting: collections.deque[_Place] = collections.deque()
         self._closing = False
         # Only the thread that serves touches these.
-        self._next: tuple[_Place, seats.Built] | None = None
+        self._next: tuple[_Place, coming.Built] | None = None
         self._seated: dict[int, _Place] = {}
 
     # What other threads call.
@@ -147,7 +149,7 @@ class Line:
             except Exception as error:  # of this order alone: the others are still served
                 place.tell(error)
 
-    def take(self) -> seats.Built | None:
+    def take(self) -> coming.Built | None:
         """The first in line, if there is one that is still waited for."""
         while True:
             self.prepare()
@@ -189,7 +191,7 @@ class Line:
         if text or shown:
             place.tell(Progress(text, shown))
 
-    def _arrange(self, place: _Place) -> seats.Built:
+    def _arrange(self, place: _Place) -> coming.Built:
         order, ticket = place.ticket.order, place.ticket
         most = max(self.engine.buckets.suffix_tokens)
         budget = 1 + min(most, most if order.max_tokens is None else order.max_tokens)
@@ -201,7 +203,7 @@ class Line:
         built = [(ticket.prompt, ticket.frame)]
         numbers, questions = [place.number], [order.question]
         # As the only question of step 0, which it is where one is asked alone (`VLM.look_again`).
-        return seats.arrange(
+        return coming.arrange(
             self.engine, numbers, questions, built, order.seed, 0, keyed=[0], asked=asked
         )
 
@@ -215,7 +217,9 @@ class Line:
             place.tell(error)
 
 
-def make_engine(*args, rows: int, **options) -> engine.Engine:
-    """An engine (see `engine.make_engine`) for a line, with so many rows."""
+def make_engine(
+    model: Qwen25VL, tokenizer: Tokenizer, form: chat.ChatFormat, buckets: Buckets, rows: int
+) -> engine.Engine:
+    """An engine for a line, with so many rows."""
     how = engine.RolloutConfig(rows, 1, exchange=1, patience=1)
-    return engine.make_engine(*args, how, by_question=True, **options)
+    return engine.make_engine(model, tokenizer, form, buckets, how, by_question=True)

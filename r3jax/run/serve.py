@@ -15,6 +15,7 @@ from aiohttp import web
 from r3jax.compiles import CompileCounter
 from r3jax.rollout import crops, engine, online, weights
 from r3jax.run import pretrained, shapes, warm
+from r3jax.run.session import Stopped
 from r3jax.serve import chat, http, pictures, protocol
 from r3jax.serve.desk import Desk, State
 
@@ -76,7 +77,7 @@ def make_engine(config: ServeConfig, start: pretrained.Pretrained) -> engine.Eng
     form = start.form if config.instruction else dataclasses.replace(start.form, instruction="")
     limits = config.max_text_tokens, config.max_question_tokens, config.max_images
     buckets = shapes.serving_buckets(form, start.tokenizer, config.rows, *limits)
-    made = online.make_engine(start.model(), start.tokenizer, form, buckets, rows=config.rows)
+    made = online.make_engine(start.model(), start.tokenizer, form, buckets, config.rows)
     # People send images of any size: no room on a device would be large enough for the next one.
     return dataclasses.replace(made, way=crops.Way.HOST)
 
@@ -111,7 +112,11 @@ async def _serve(config: ServeConfig, start: pretrained.Pretrained, line: online
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     runner = web.AppRunner(
-        server.app(), handler_cancellation=True, access_log=None, auto_decompress=False
+        server.app(),
+        handler_cancellation=True,
+        access_log=None,
+        auto_decompress=False,
+        shutdown_timeout=1.0,  # they have had their grace
     )
     await runner.setup()
     try:
@@ -151,6 +156,8 @@ def _compute(
     policy = weights.sent(start.params, eng.model.dtype)
 
     def take(name: str, *program):
+        if line.ended:
+            raise Stopped("stopped by a signal while warming up")
         taken.append(name)
         return warm.compile_for(name, *program)
 

@@ -14,7 +14,6 @@ import numpy as np
 from r3jax.data import images
 from r3jax.serve.errors import RequestError
 
-
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):|)")
 
 

@@ -11,6 +11,7 @@ FLAGS = {
     "build_vlir": ("inspect", "convert", "make"),
     "infer": ("--model", "--image", "--question", "--trace", "--json", "--temperature", "--seed"),
     "evaluate": ("--model", "--benchmark", "--output", "--data", "--limit", "--batch"),
+    "serve": ("--model", "--port", "--max_pixels", "--key_variable", "--answer_only", "--dtype"),
     "plan": ("--config", "--topology", "--json", "--suggest", "--layouts", "--config.rollout"),
     "train": ("--config", "--workdir", "--profile", "--config.optimizer.learning_rate=3e-7"),
 }

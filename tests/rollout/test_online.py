@@ -19,7 +19,7 @@ SHAPES = dataclasses.replace(tiny.BUCKETS, prompt_tokens=(48, 128))
 
 
 def make_engine(rows: int = 3) -> engine.Engine:
-    return online.make_engine(tiny.model(), tiny.tk(), tiny.FORM, SHAPES, rows=rows)
+    return online.make_engine(tiny.model(), tiny.tk(), tiny.FORM, SHAPES, rows)
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_files_are_read_below_their_folder_alone(tmp_path):
     for url in ("a b.png", str(tmp_path / "in" / "a b.png"), f"file://{tmp_path}/in/a%20b.png"):
         assert open_one(url, sources).shape == (336, 336, 3)
     outside = ("../out.png", "link.png", "/etc/passwd", "file:///etc/passwd", "a/../../out.png",
-               "file:///..%2f..%2fetc/passwd", "\0", "file://[/", "file://%00")  # fmt: skip
+               "file:///..%2f..%2fetc/passwd", "\0", "file://%00")  # fmt: skip
     for url in outside:
         with pytest.raises(RequestError) as found:
             open_one(url, sources)
