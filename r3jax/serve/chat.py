@@ -189,18 +189,19 @@ class Chat:
         """Sends what is told as it is told; an error that comes late is an event, too."""
         response = web.StreamResponse(headers={"Cache-Control": "no-cache"})
         response.content_type = "text/event-stream"
-        await response.prepare(request)
 
         async def send(value: dict[str, Any]) -> None:
             await response.write(replies.event(value))
 
-        try:
-            async with self._until(deadline):
-                await self._send_all(send, head, asked, answering)
-            await response.write(replies.DONE)
-        except RequestError as error:
-            await send(error.as_json())
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # who has gone away is not answered
+            await response.prepare(request)
+            try:
+                async with self._until(deadline):
+                    await self._send_all(send, head, asked, answering)
+                await response.write(replies.DONE)
+            except RequestError as error:
+                await send(error.as_json())
+            await response.write_eof()
         return response
 
     async def _send_all(

@@ -48,8 +48,6 @@ class Server:
             return refusal(error)
         except web.HTTPException as error:
             return refusal(_of_http(error), error.headers.get("Allow"))
-        except ConnectionError:
-            raise  # nobody is there to be answered
         except Exception:
             logging.exception("a request to %s failed", request.path)
             return refusal(RequestError(500, "the server has failed; its log says how"))
