@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from r3jax.data import images
+from r3jax.data import images, webp
 from r3jax.serve.errors import RequestError
 
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):|)")
@@ -71,9 +71,9 @@ def _open(
     url: str, place: str, sources: Sources, fetched: Mapping[str, bytes], max_pixels: int
 ) -> np.ndarray:
     if url in fetched:
-        return images.open_image(Sent(fetched[url], place), max_pixels=max_pixels)
+        return _open_sent(Sent(fetched[url], place), max_pixels)
     if url[:5].lower() == "data:":
-        return images.open_image(Sent(_decode(url, place), place), max_pixels=max_pixels)
+        return _open_sent(Sent(_decode(url, place), place), max_pixels)
     scheme = (_SCHEME.match(url)[1] or "").lower()
     if scheme not in ("", "file"):
         raise RequestError(
@@ -93,6 +93,20 @@ def _open(
         )
     path = urllib.parse.unquote(url[5:].removeprefix("//")) if scheme else url
     return images.open_image(pathlib.Path(path), sources.files, max_pixels)
+
+
+def _open_sent(sent: Sent, max_pixels: int) -> np.ndarray:
+    """Opens an image whose size is known before there is room made for it."""
+    found = webp.size(sent.data[: webp.HEADER_BYTES])
+    if found is not None and found[0] * found[1] > max_pixels:
+        raise images.ImageError(
+            sent.place,
+            images.ImageFault.TOO_LARGE,
+            f"at most {max_pixels} pixels",
+            f"{found[0]} x {found[1]} pixels",
+            "shrink it",
+        )
+    return images.open_image(sent, max_pixels=max_pixels)
 
 
 def _decode(url: str, place: str) -> bytes:

@@ -107,7 +107,7 @@ def _wrong_types(rng: random.Random) -> Sent:
             if isinstance(at[key], dict | list) and rng.random() < 0.8:
                 at = at[key]
                 continue
-            at[key] = rng.choice(ODD)
+            at[key] = copy.deepcopy(rng.choice(ODD))
             break
     body["max_tokens"] = 2 if body.get("max_tokens") == 10**30 else body.get("max_tokens")
     return {"json": body}, (200, 400, 404)

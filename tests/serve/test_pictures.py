@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from r3jax.data import webp
 from r3jax.serve import page, pictures, remote
 from r3jax.serve.errors import RequestError
 from tests import tiny
@@ -72,6 +73,16 @@ def test_what_cannot_be_used_is_named(url, code, words):
         open_one(url)
     assert (found.value.status, found.value.code) == (400, code)
     assert words in str(found.value) and len(str(found.value)) < 400
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 50}, {"exif": b"Exif\0\0"}])
+def test_no_room_is_made_for_a_webp_that_is_too_large(options, monkeypatch):
+    data = io.BytesIO()
+    Image.new("RGB", (500, 401)).save(data, "WEBP", **options)
+    assert webp.size(data.getvalue()[: webp.HEADER_BYTES]) == (500, 401)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(RequestError, match="found 500 x 401 pixels"):
+        open_one(data_url(data.getvalue()))
 
 
 def test_the_images_of_a_request_share_one_bound_of_pixels():
