@@ -4,6 +4,7 @@
 #   make look-again-base    pre-train the base model it starts from
 #   make test               lint and tests, with coverage of r3jax
 #   make test-hosts         runs of several hosts, as processes of this one
+#   make test-harness       lmms-eval against a served model
 #   make test-pillow        the tests of pixels, under every major version of Pillow
 #   make bench              r3jax beside its peers; writes docs/performance.md
 #   make plan               the TPU configs compiled for their slices; writes docs/tpu.md
@@ -24,8 +25,13 @@ RUN := $(VENV)/run-$(VERSION).stamp
 TEST := $(VENV)/test-$(VERSION).stamp
 TPU := $(VENV)/tpu-$(VERSION).stamp
 HOSTS := tests/run/test_hosts.py
+# It asks for more than it needs, and for another version of what is there: it lies beside the rest.
+LMMS := $(VENV)/lmms-eval
+LMMS_NEEDS := accelerate datasets evaluate Levenshtein loguru math-verify pytablewriter python-dotenv \
+	pytz sacrebleu tenacity
+HARNESS := tests/run/test_lmms_eval.py
 
-.PHONY: look-again look-again-base test test-hosts test-pillow lint bench plan
+.PHONY: look-again look-again-base test test-hosts test-harness test-pillow lint bench plan
 
 look-again: $(RUN)
 	$(BIN)/python launch/train.py --config=configs/look_again.py --workdir=runs/look_again
@@ -35,11 +41,19 @@ look-again-base: $(RUN)
 
 test: lint $(TPU)
 	PYTHONPATH=$(VENV)/tpu-$(VERSION) $(BIN)/python -m pytest $(OPTIONS) -n 2 --dist loadfile --no-loadscope-reorder \
-		--cov=r3jax --cov-report=term --cov-fail-under=90 --ignore=$(HOSTS)
+		--cov=r3jax --cov-report=term --cov-fail-under=90 --ignore=$(HOSTS) --ignore=$(HARNESS)
 
 # Mostly they wait for each other.
 test-hosts: $(TEST)
 	$(BIN)/python -m pytest $(HOSTS)
+
+test-harness: $(TEST)
+	$(BIN)/python -m venv $(LMMS)
+	$(BIN)/python -c 'import site; print(*site.getsitepackages())' \
+		> $$($(LMMS)/bin/python -c 'import site; print(*site.getsitepackages())')/beside.pth
+	$(LMMS)/bin/pip install --quiet $(LMMS_NEEDS)
+	$(LMMS)/bin/pip install --quiet --no-deps --ignore-installed 'filelock<3.20' lmms-eval==0.7.3
+	LMMS_EVAL=$(LMMS)/bin/python $(BIN)/python -m pytest $(HARNESS)
 
 test-pillow: $(TEST)
 	for version in 11 12 13; do \
