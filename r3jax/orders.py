@@ -31,6 +31,10 @@ class Progress:
     looks: tuple[Look, ...]
 
 
+class OrderError(ValueError):
+    """One order that cannot be served; others can."""
+
+
 Told = Progress | Group | Exception
 """An episode grows, is finished, or cannot be: whoever ordered it is told from another thread."""
 

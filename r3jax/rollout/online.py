@@ -18,7 +18,7 @@ from r3jax.buckets import Buckets
 from r3jax.data import chat, frames
 from r3jax.data.tokenizer import Tokenizer
 from r3jax.model.qwen import Policy, Qwen25VL
-from r3jax.orders import Order, Progress, Tell
+from r3jax.orders import Order, OrderError, Progress, Tell
 from r3jax.records import Prompt
 from r3jax.rollout import coming, engine, loop, sampling, seats, serve
 from r3jax.rollout.serve import Snapshot
@@ -26,6 +26,8 @@ from r3jax.rollout.state import DecodeState
 
 NEAR = 8  # steps between looks at the line while somebody waits for them
 FAR = 64  # steps otherwise
+COLDEST = 1e-4  # a temperature below it is greedy: logits divided by it are no numbers any more
+LEAST_P = 1e-6  # of top_p: the likeliest token alone
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,8 +148,8 @@ class Line:
                 place = self._waiting.popleft()
             try:
                 self._next = place, self._arrange(place)
-            except Exception as error:  # of this order alone: the others are still served
-                place.tell(error)
+            except ValueError as error:  # of this order alone: the others are still served
+                place.tell(OrderError(str(error)))
 
     def take(self) -> coming.Built | None:
         """The first in line, if there is one that is still waited for."""
@@ -196,8 +198,8 @@ class Line:
         most = max(self.engine.buckets.suffix_tokens)
         budget = 1 + min(most, most if order.max_tokens is None else order.max_tokens)
         asked = sampling.Asked(
-            np.array([order.temperature], np.float32),
-            np.array([order.top_p], np.float32),
+            np.array([order.temperature if order.temperature >= COLDEST else 0], np.float32),
+            np.array([max(order.top_p, LEAST_P)], np.float32),
             np.array([budget], np.int32),
         )
         built = [(ticket.prompt, ticket.frame)]

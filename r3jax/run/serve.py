@@ -55,9 +55,16 @@ class ServeConfig:
         for name in ("rows", "max_images", "max_text_tokens", "max_question_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        for name in ("timeout_s", "max_pixels", "max_body_bytes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, found {getattr(self, name)}")
+        if self.queue < 0 or self.grace_s < 0:
+            raise ValueError(
+                f"queue and grace_s must be at least 0, found {self.queue} and {self.grace_s}"
+            )
         if not 0 <= self.temperature <= 2:
             raise ValueError(f"temperature must be from 0 to 2, found {self.temperature}")
-        if self.key_variable is not None and not os.environ.get(self.key_variable):
+        if self.key_variable is not None and not os.environ.get(self.key_variable, "").strip():
             raise ValueError(
                 f"key_variable: the environment has no variable {self.key_variable}: set it"
             )
@@ -106,7 +113,7 @@ async def _serve(config: ServeConfig, start: pretrained.Pretrained, line: online
         chat.Limits(config.max_body_bytes, answer_s=config.timeout_s),
         pictures.Sources(files, config.remote, config.max_pixels),
     )
-    key = os.environ[config.key_variable] if config.key_variable else None
+    key = os.environ[config.key_variable].strip() if config.key_variable else None
     server = http.Server(conversations, key)
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

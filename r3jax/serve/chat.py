@@ -22,7 +22,7 @@ from r3jax.data.tokenizer import Tokenizer
 from r3jax.orders import Order, Progress
 from r3jax.records import Group
 from r3jax.serve import pictures, protocol, questions, remote, replies
-from r3jax.serve.desk import Answering, Desk
+from r3jax.serve.desk import RETRY_S, Answering, Desk
 from r3jax.serve.errors import RequestError
 from r3jax.serve.protocol import ChatRequest, Rules
 
@@ -30,6 +30,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 FETCH_S = 20.0  # for one image of the web
 READERS = 2  # threads that read bodies and images
+ARRIVING = 8  # whole bodies, of which so many bytes may be on their way in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Chat:
         self._form, self._bytes = form, tokenizer.token_bytes()
         self._pool = ThreadPoolExecutor(READERS, "read")
         self._client: aiohttp.ClientSession | None = None
+        self._arriving = 0  # bytes of bodies that are not read yet
 
     async def running(self, app: web.Application):
         """Around the life of the application."""
@@ -73,15 +75,15 @@ class Chat:
 
         Raises: RequestError that says why not.
         """
+        self.desk.check_open()
+        deadline = asyncio.get_running_loop().time() + self.limits.answer_s
+        async with self._until(deadline):
+            asked = await self._read(protocol.read, await self._body(request), self.rules)
         with self.desk.enter():
-            deadline = asyncio.get_running_loop().time() + self.limits.answer_s
+            head = _heading(asked)
             async with self._until(deadline):
-                body = await self._body(request)
-                asked = await self._read(protocol.read, body, self.rules)
-                head = replies.Heading(
-                    f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), asked.model
-                )
                 ticket = await self._ticket(head, asked)
+            asked = dataclasses.replace(asked, urls=())  # they may be large
             watched = asked.stream or bool(asked.stops)
             async with self.desk.answering(ticket, watched) as answering:
                 if asked.stream:
@@ -127,13 +129,28 @@ class Chat:
             raise self._too_large()
         try:
             async with asyncio.timeout(self.limits.body_s):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise self._too_large() from error
+                return await self._arrived(request)
         except TimeoutError as error:
             raise RequestError(
                 408, f"the body did not come within {self.limits.body_s:g} seconds"
             ) from error
+
+    async def _arrived(self, request: web.Request) -> bytes:
+        """The body, as it comes: who sends slowly takes no more room than what has been sent."""
+        most, body = ARRIVING * self.limits.body_bytes, bytearray()
+        try:
+            async for part in request.content.iter_any():
+                body += part
+                self._arriving += len(part)
+                if len(body) > self.limits.body_bytes:
+                    raise self._too_large()
+                if self._arriving > most:
+                    raise RequestError(
+                        429, "too much is being sent: try again", code="busy", retry_s=RETRY_S
+                    )
+            return bytes(body)
+        finally:
+            self._arriving -= len(body)
 
     def _too_large(self) -> RequestError:
         return RequestError(
@@ -174,9 +191,16 @@ class Chat:
                 place,
                 "remote_refused",
             )
-        limit = self.limits.body_bytes
-        found = (remote.fetch(self._client, url, place, limit, FETCH_S) for url, place in wanted)
-        return dict(zip([url for url, _ in wanted], await asyncio.gather(*found)))
+        limit, places = self.limits.body_bytes, dict(wanted)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = {
+                    url: group.create_task(remote.fetch(self._client, url, place, limit, FETCH_S))
+                    for url, place in places.items()
+                }
+        except ExceptionGroup as errors:  # the first ends the others
+            raise errors.exceptions[0] from None
+        return {url: task.result() for url, task in tasks.items()}
 
     async def _stream(
         self,

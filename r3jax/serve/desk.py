@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
-from r3jax.orders import Order, Tell, Told
+from r3jax.orders import Order, OrderError, Tell, Told
 from r3jax.records import Group
 from r3jax.serve.errors import RequestError
 
@@ -55,16 +55,20 @@ class Desk:
         compiled any more."""
         return {"status": self.state, "requests": self.inside, "compiles": self.compiles()}
 
-    @contextlib.contextmanager
-    def enter(self) -> Iterator[None]:
-        """Room for a request, while it is answered.
-
-        Raises: RequestError (503) while the server warms up or stops, (429) where it is full.
-        """
+    def check_open(self) -> None:
+        """Raises RequestError (503) while the server warms up or stops."""
         if self.state is not State.READY:
             raise RequestError(
                 503, f"the server is {self.state.value}", code=self.state.value, retry_s=RETRY_S
             )
+
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[None]:
+        """Room for a request whose body has come, while it is answered.
+
+        Raises: RequestError (503) while the server warms up or stops, (429) where it is full.
+        """
+        self.check_open()
         if self.inside >= self.room:
             raise RequestError(
                 429,
@@ -118,7 +122,7 @@ class Answering:
         """
         while True:
             told = await self._told.get()
-            if isinstance(told, ValueError):
+            if isinstance(told, OrderError):
                 raise RequestError(400, str(told), "messages") from told
             if isinstance(told, Exception):
                 logging.error("an order failed", exc_info=told)

@@ -1,4 +1,4 @@
-"""The server: its routes, who may use them, and every refusal as an object of JSON."""
+"""The server: its routes, who may use them, and refusals as objects of JSON."""
 
 import hmac
 import json
@@ -26,9 +26,7 @@ class Server:
 
     def app(self) -> web.Application:
         """The application to run, with `handler_cancellation`: who goes away is not answered."""
-        app = web.Application(
-            middlewares=[self._errors], client_max_size=self.chat.limits.body_bytes
-        )
+        app = web.Application(middlewares=[self._errors])
         app.router.add_get("/", self._page)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/v1/models", self._models)
@@ -55,9 +53,9 @@ class Server:
     def _check_key(self, request: web.Request) -> None:
         if self._key is None:
             return
-        given = request.headers.get("Authorization", "")
-        expected = f"Bearer {self._key}"
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode()):
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        is_it = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._key.encode())
+        if scheme.lower() != "bearer" or not is_it:
             raise RequestError(
                 401, "expected the header Authorization: Bearer KEY", code="invalid_api_key"
             )
@@ -87,6 +85,8 @@ class Server:
 def refusal(error: RequestError, allow: str | None = None) -> web.Response:
     """The response of an error."""
     headers = {} if error.retry_s is None else {"Retry-After": str(error.retry_s)}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if allow is not None:
         headers["Allow"] = allow
     text = json.dumps(error.as_json())

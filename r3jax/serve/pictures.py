@@ -14,6 +14,8 @@ import numpy as np
 from r3jax.data import images, webp
 from r3jax.serve.errors import RequestError
 
+MOST_SCANS = 48  # of a JPEG, each of which goes over all pixels; usual ones have a dozen
+_SCAN = b"\xff\xda"
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):|)")
 
 
@@ -91,12 +93,12 @@ def _open(
             place,
             "files_refused",
         )
-    path = urllib.parse.unquote(url[5:].removeprefix("//")) if scheme else url
-    return images.open_image(pathlib.Path(path), sources.files, max_pixels)
+    return _open_file(url, place, sources.files, max_pixels)
 
 
 def _open_sent(sent: Sent, max_pixels: int) -> np.ndarray:
-    """Opens an image whose size is known before there is room made for it."""
+    """Opens an image whose size is known before there is room made for it, and that no more is to
+    be done for than its pixels ask."""
     found = webp.size(sent.data[: webp.HEADER_BYTES])
     if found is not None and found[0] * found[1] > max_pixels:
         raise images.ImageError(
@@ -106,7 +108,47 @@ def _open_sent(sent: Sent, max_pixels: int) -> np.ndarray:
             f"{found[0]} x {found[1]} pixels",
             "shrink it",
         )
+    if sent.data[:2] == b"\xff\xd8" and (scans := sent.data.count(_SCAN)) > MOST_SCANS:
+        raise images.ImageError(
+            sent.place,
+            images.ImageFault.DAMAGED,
+            f"a JPEG of at most {MOST_SCANS} scans",
+            f"one of {scans}",
+            "save it again",
+        )
     return images.open_image(sent, max_pixels=max_pixels)
+
+
+def _open_file(url: str, place: str, folder: pathlib.Path, max_pixels: int) -> np.ndarray:
+    """Opens a file below a folder; what is not is told without saying what is there."""
+    path = pathlib.Path(_path_in(url, place) if url[:5].lower() == "file:" else url)
+    fault = images.ImageFault.MISSING
+    try:
+        real = images.locate(path, folder)
+        if real.is_file():
+            return _open_sent(Sent(real.read_bytes(), place), max_pixels)
+    except images.ImageError as error:
+        fault = error.fault
+    except (OSError, ValueError):
+        pass
+    raise RequestError(
+        400,
+        f"{place}: no image of that name can be opened below the folder of this server",
+        place,
+        f"image_{fault.value}",
+    )
+
+
+def _path_in(url: str, place: str) -> str:
+    """The path that a file:// URL names, on this machine."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise RequestError(400, f"{place}: {url[:40]!r} is no URL", place) from error
+    if parts.netloc not in ("", "localhost"):
+        host = parts.netloc[:40]
+        raise RequestError(400, f"{place}: files of {host!r} are not read", place, "other_host")
+    return urllib.parse.unquote(parts.path)
 
 
 def _decode(url: str, place: str) -> bytes:

@@ -21,6 +21,7 @@ ANSWER = ":answer"
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 MOST_STOPS = 16
+MOST_VALUES = 2**17  # of a body, about: what is in base64 counts as one
 _SEEDS = 2**31
 
 # Key, what it may be, and why another value is refused.
@@ -30,6 +31,10 @@ _UNDONE = (
     ("functions", (None, []), "no functions are called: leave it out"),
     ("response_format", (None, {"type": "text"}), 'text is written as it comes: {"type": "text"}'),
     ("logprobs", (None, False), "log-probs are not returned: leave it out"),
+    ("logit_bias", (None, {}), "tokens are chosen as the model likes them: leave it out"),
+    ("frequency_penalty", (None, 0), "what was said is not counted: leave it out"),
+    ("presence_penalty", (None, 0), "what was said is not counted: leave it out"),
+    ("tool_choice", (None, "none", "auto"), "no tools are called: leave it out"),
 )
 
 
@@ -88,7 +93,7 @@ def read(body: bytes, rules: Rules) -> ChatRequest:
         places=places,
         answer_only=answer_only or rules.answer_only,
         temperature=_number(given, "temperature", 0, 2, rules.temperature),
-        top_p=_number(given, "top_p", 0, 1, 1.0, above=True),
+        top_p=_number(given, "top_p", 0, 1, 1.0),
         max_tokens=_max_tokens(given),
         seed=_seed(given.get("seed")),
         stops=_stops(given.get("stop")),
@@ -99,6 +104,9 @@ def read(body: bytes, rules: Rules) -> ChatRequest:
 
 
 def _parse(body: bytes) -> dict[str, Any]:
+    # A small body can hold millions of values, which nobody could do anything beside reading.
+    if sum(map(body.count, (b"[", b"{", b","))) > MOST_VALUES:
+        raise RequestError(400, "the body holds too many values", code="invalid_json")
     try:
         given = json.loads(body)
     except RecursionError as error:
@@ -217,17 +225,14 @@ def _flag(given: Mapping[str, Any], key: str, prefix: str = "") -> bool:
     return bool(value)
 
 
-def _number(
-    given: Mapping[str, Any], key: str, low: float, high: float, default: float, above: bool = False
-) -> float:
+def _number(given: Mapping[str, Any], key: str, low: float, high: float, default: float) -> float:
     value = given.get(key)
     if value is None:
         return default
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN fails every comparison.
-    if not is_number or not low <= value <= high or (above and value == low):
-        between = f"a number {'above' if above else 'from'} {low} {'up ' if above else ''}to {high}"
-        raise wrong(key, between, value)
+    if not is_number or not low <= value <= high:
+        raise wrong(key, f"a number from {low} to {high}", value)
     return float(value)
 
 

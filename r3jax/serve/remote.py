@@ -41,16 +41,32 @@ def is_public(address: str) -> bool:
 
     >>> is_public("93.184.215.14"), is_public("127.0.0.1"), is_public("::ffff:10.0.0.1")
     (True, False, False)
+    >>> is_public("2606:2800:21f:cb07::1"), is_public("64:ff9b::7f00:1")
+    (True, False)
     """
     found = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.sixtofour or found.teredo:
+            return False  # they lead to addresses of the older kind, whatever these are
+        if found.ipv4_mapped:
+            found = found.ipv4_mapped
+        elif found not in _GIVEN_OUT:
+            return False
     return found.is_global and not found.is_multicast
+
+
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")  # of IPv6, all that is in use on the internet
 
 
 def session() -> aiohttp.ClientSession:
     """What fetches images: no cookies, no proxies, no names that it resolves by itself."""
     connector = aiohttp.TCPConnector(resolver=PublicOnly(), use_dns_cache=False, limit=16)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+    )
 
 
 async def fetch(
@@ -65,8 +81,10 @@ async def fetch(
             return await _fetch(client, url, limit_bytes)
     except TimeoutError as error:
         raise _failed(place, f"no answer within {timeout_s:g} seconds") from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise _failed(place, str(error)[:200] or type(error).__name__) from error
+    except (aiohttp.ClientError, OSError) as error:  # nobody is told which names there are
+        raise _failed(place, "it cannot be reached") from error
+    except ValueError as error:
+        raise _failed(place, str(error)[:200]) from error
 
 
 async def _fetch(client: aiohttp.ClientSession, url: str, limit_bytes: int) -> bytes:

@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import signal
+import socket
 import threading
 
 import numpy as np
@@ -29,11 +31,16 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def server():
-    with served.serve(*FLAGS) as (address, _):
-        yield address
+def started():
+    with served.serve(*FLAGS) as (address, process):
+        yield address, process
         health = requests.get(f"{address}/healthz", timeout=10).json()
         assert health == {"model": "looking", "status": "ready", "requests": 0, "compiles": 0}
+
+
+@pytest.fixture(scope="module")
+def server(started):
+    return started[0]
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +165,29 @@ def test_who_goes_away_frees_the_row(server):
     served.wait_until(lambda: requests.get(f"{server}/healthz", timeout=10).json()["requests"] == 0)
 
 
-def test_whatever_hostile_clients_send_gets_its_status_and_the_server_goes_on(server):
+def test_who_sends_slowly_takes_nobody_elses_room(server, client, episodes):
+    host, port = server.removeprefix("http://").split(":")
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(70):  # more than there is room for
+            one = open_ones.enter_context(socket.create_connection((host, int(port))))
+            one.sendall(head.encode())
+        assert ask(client, 0).choices[0].message.content == episodes[0].text
+
+
+def test_a_temperature_too_low_to_divide_by_is_greedy(client, episodes):
+    assert ask(client, 0, temperature=3e-38).choices[0].message.content == episodes[0].text
+    assert ask(client, 0, temperature=1, top_p=0).choices[0].message.content == episodes[0].text
+
+
+def test_whatever_hostile_clients_send_gets_its_status_and_the_server_goes_on(started):
+    server, process = started
     counts = asyncio.run(hostile.attack(server, range(400)))
     assert set(counts) == set(hostile.KINDS) and min(counts.values()) > 5
+    before = served.resident_bytes(process)
+    asyncio.run(hostile.attack(server, range(400, 800)))
+    assert served.resident_bytes(process) - before < 2**25, "memory stays flat"
     assert requests.get(f"{server}/healthz", timeout=10).json()["requests"] == 0
 
 

@@ -100,13 +100,27 @@ def test_files_are_read_below_their_folder_alone(tmp_path):
     for url in ("a b.png", str(tmp_path / "in" / "a b.png"), f"file://{tmp_path}/in/a%20b.png"):
         assert open_one(url, sources).shape == (336, 336, 3)
     outside = ("../out.png", "link.png", "/etc/passwd", "file:///etc/passwd", "a/../../out.png",
-               "file:///..%2f..%2fetc/passwd", "\0", "file://%00")  # fmt: skip
+               "file:///..%2f..%2fetc/passwd", "\0", "file:///%00")  # fmt: skip
     for url in outside:
         with pytest.raises(RequestError) as found:
             open_one(url, sources)
         assert found.value.code == "image_outside_root"
-    with pytest.raises(RequestError, match="none at"):
-        open_one("missing.png", sources)
+    for url, code in (("missing.png", "image_missing"), (".", "image_missing"),
+                      ("file://x/a%20b.png", "other_host"), ("file://[", None)):  # fmt: skip
+        with pytest.raises(RequestError) as found:
+            open_one(url, sources)
+        assert found.value.code == code and str(tmp_path) not in str(found.value)
+
+
+def test_a_jpeg_that_repeats_a_scan_without_end_is_not_decoded():
+    data = io.BytesIO()
+    Image.fromarray(tiny.image(0)).save(data, "JPEG", progressive=True)
+    whole = data.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    repeated = whole[:last] + whole[last:-2] * 100 + whole[-2:]
+    assert open_one(data_url(whole)).shape == (336, 336, 3)
+    with pytest.raises(RequestError, match="a JPEG of at most 48 scans, found one of 1"):
+        open_one(data_url(repeated))
 
 
 def test_an_image_of_the_web_is_what_was_fetched():
@@ -118,7 +132,8 @@ def test_an_image_of_the_web_is_what_was_fetched():
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "169.254.169.254", "192.168.0.1", "0.0.0.0", "::1", "fe80::1%eth0",
-     "fd00::1", "::ffff:127.0.0.1", "224.0.0.1", "100.64.0.1"],
+     "fd00::1", "::ffff:127.0.0.1", "224.0.0.1", "100.64.0.1", "64:ff9b::a9fe:a9fe",
+     "2002:a9fe:a9fe::1", "::127.0.0.1", "fec0::1", "2001:0:1:2:3:4:5:6"],
 )  # fmt: skip
 def test_addresses_of_private_networks_are_not_connected_to(address):
     assert not remote.is_public(address)
