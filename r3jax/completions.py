@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 AGAIN = frozenset({408, 409, 425, 429})  # and all of the server's own failures, from 500 on
+NOT_THIS = frozenset({400, 413, 422})  # say that this request is none, whatever others are
 
 
 class Answer(NamedTuple):
@@ -21,7 +22,7 @@ class Answer(NamedTuple):
 
 class Failed(Exception):
     """A try that failed: for good, or to be made again after so many seconds at least. `refused` is
-    the message that came back, where the endpoint did its part."""
+    what came back, where the endpoint did its part."""
 
     def __init__(
         self,
@@ -83,7 +84,9 @@ class Client:
         except urllib.error.HTTPError as error:
             again = error.code in AGAIN or error.code >= 500
             after = _seconds(error.headers.get("Retry-After"))
-            raise Failed(f"{error.code} {_told(error)}", not again, after, error.code) from error
+            told = f"{error.code} {_told(error)}"
+            refused = told if error.code in NOT_THIS else None
+            raise Failed(told, not again, after, error.code, refused) from error
         except (OSError, http.client.HTTPException) as error:  # timeouts among them
             raise Failed(f"{type(error).__name__}: {error}") from error
 

@@ -26,8 +26,9 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 class EndpointError(RuntimeError):
-    """What an endpoint has not answered; `status` is what it said, if anything. `refused` is the
-    message that came back after all tries, but is none of the answers that are accepted."""
+    """What an endpoint has not answered; `status` is what it said, if anything. `refused` is what
+    came back of an endpoint that did its part: after all tries a message that is none of the
+    answers that are accepted, or, with a status, why it does not take this request."""
 
     def __init__(self, told: str, status: int = 0, refused: str | None = None):
         super().__init__(told)
@@ -89,7 +90,8 @@ class Asked(NamedTuple):
 class Endpoint:
     """Asks an endpoint. A reply that is not one that `accepts` takes is a failure. `stops` is asked
     about every second, and says whether to give up what is left. `answered` counts the requests
-    that were sent and answered.
+    that were sent and answered. Where the file of kept answers fails, asking goes on without it,
+    or, if it `must_keep`, ends with a ValueError.
 
     Raises: ValueError for a key that no header may have.
     """
@@ -100,8 +102,10 @@ class Endpoint:
         accepts: Callable[[str], bool] = lambda reply: True,
         stops: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
+        must_keep: bool = False,
     ):
         self.config, self._accepts, self._stops, self._sleep = config, accepts, stops, sleep
+        self._must_keep = must_keep
         self._client = Client(config.url, config.key_variable, config.timeout_s)
         self._kept = Kept(config.kept) if config.kept else None
         self._turns: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
@@ -199,7 +203,8 @@ class Endpoint:
                     self.answered += 1
                 self._keep(body, reply)
                 return reply
-        call.ended(failed=True)
+        # Who says something else than was asked for is there; who takes no request may never be.
+        call.ended(failed=failure.refused is None or failure.status > 0)
         return EndpointError(f"{self.config.url}: {failure}", failure.status, failure.refused)
 
     def _complete(self, body: str) -> Answer:
@@ -228,10 +233,15 @@ class Endpoint:
                 if reply.tokens is not None:
                     kept.put(f"{_name(body)} tokens", json.dumps(reply.tokens))
                 kept.put(_name(body), reply.text)
-            except (sqlite3.Error, UnicodeError) as error:
+            except sqlite3.Error as error:
                 self._do_without(error)
 
-    def _do_without(self, error: Exception) -> None:
+    def _do_without(self, error: sqlite3.Error) -> None:
+        if self._must_keep:
+            raise ValueError(
+                f"{self.config.kept}: answers cannot be kept there ({error}): make room, or free "
+                "the file, and give the same command again"
+            ) from error
         print(f"{self.config.kept}: {error}: what is said is not kept any more", flush=True)
         self._kept = None
 

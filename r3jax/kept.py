@@ -22,6 +22,7 @@ class Kept:
             # Some file systems cannot write ahead: they are slower, then.
             with contextlib.suppress(sqlite3.OperationalError):
                 self._file.execute("pragma journal_mode=wal")
+            self._file.text_factory = lambda data: data.decode("utf-8", "surrogatepass")
             self._file.execute("create table if not exists kept (key text primary key, text text)")
             self._file.commit()
         except sqlite3.OperationalError as error:
@@ -38,7 +39,10 @@ class Kept:
         return None if found is None else found[0]
 
     def put(self, key: str, text: str) -> None:
-        """Adds a text, or replaces it."""
+        """Adds a text, or replaces it: any text, halves of characters among them."""
+        data = text.encode("utf-8", "surrogatepass")
         with self._lock:
-            self._file.execute("insert or replace into kept values (?, ?)", (key, text))
+            self._file.execute(
+                "insert or replace into kept values (?, cast(? as text))", (key, data)
+            )
             self._file.commit()

@@ -1,6 +1,7 @@
 """Conversations with an endpoint: in order, many at a time, nothing asked twice, tokens kept."""
 
 import json
+import sqlite3
 import threading
 
 import pytest
@@ -9,9 +10,11 @@ from r3jax.completions import Answer
 from r3jax.endpoint import HOPELESS, Endpoint, EndpointConfig, EndpointError
 from tests.scripted_endpoint import Reply, serving
 
+TAKEN = ("accepts", "stops", "must_keep")  # by an endpoint beside its config
+
 
 def endpoint(url: str, **options) -> Endpoint:
-    given = {name: options.pop(name) for name in ("accepts", "stops") if name in options}
+    given = {name: options.pop(name) for name in TAKEN if name in options}
     quick = {"backoff_s": 0.0, "timeout_s": 5.0, "at_once": 4}
     return Endpoint(EndpointConfig(url, "model", **quick | options), **given)
 
@@ -98,6 +101,45 @@ def test_a_message_that_is_not_accepted_is_told_when_all_tries_have_brought_one(
     with serving(lambda number, request: Reply("Well." if number else "", 500)) as script:
         ((error,),) = endpoint(script.url, tries=1, accepts=str.isdigit).hold_all([counting(1, 1)])
         assert error.refused is None
+
+
+def test_who_says_something_else_than_was_asked_for_is_not_given_up():
+    with serving(lambda number, request: Reply("Well.")) as script:
+        asked = endpoint(script.url, tries=1, accepts=str.isdigit)
+        found = list(asked.hold_all(counting(n, 1) for n in range(2 * HOPELESS)))
+    assert [heard[0].refused for heard in found] == ["Well."] * 2 * HOPELESS
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"),
+    [(400, "400 bad"), (413, "413 bad"), (422, "422 bad"), (401, None), (404, None), (429, None)],
+)
+def test_a_request_that_is_none_is_refused_and_an_endpoint_that_is_none_is_not(status, refused):
+    with serving(lambda number, request: Reply(status=status, body="bad")) as script:
+        ((error,),) = endpoint(script.url, tries=1).hold_all([counting(1, 1)])
+    assert (error.status, error.refused) == (status, refused)
+
+
+def test_any_text_is_kept(tmp_path):
+    odd = "half \ud83d, nothing \0, \u00fc"
+    with serving(lambda number, request: Reply(body=json.dumps(
+        {"choices": [{"message": {"content": odd}}]}
+    ))) as script:  # fmt: skip
+        asked = endpoint(script.url, kept=str(tmp_path / "kept.sqlite"), must_keep=True)
+        for _ in range(2):
+            assert list(asked.hold_all([counting(1, 1)])) == [[Answer(odd, None)]]
+        assert len(script.requests) == 1
+
+
+def test_what_must_be_kept_and_cannot_be_is_an_error(tmp_path):
+    kept = tmp_path / "kept.sqlite"
+    with serving(next_number) as script:
+        strict, other = (endpoint(script.url, kept=str(kept), must_keep=m) for m in (True, False))
+        with sqlite3.connect(kept) as file:
+            file.execute("drop table kept")
+        with pytest.raises(ValueError, match=r"kept\.sqlite: answers cannot be kept there"):
+            list(strict.hold_all([counting(1, 1)]))
+        assert list(other.hold_all([counting(1, 1)])) == [[Answer("2", (10, 1))]]
 
 
 def test_a_message_is_not_refused_for_good_while_tries_are_left():

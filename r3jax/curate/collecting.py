@@ -35,6 +35,8 @@ def collect(
             return Decision(_sample(row, source, images_in, boxes, folder))
         except images.ImageError as error:
             return samples.dropped(blank, f"image {error.fault.replace('_', ' ')}", str(error))
+        except sources.NoAnswer as error:
+            return samples.dropped(blank, "no right answer", str(error))
         except TableError as error:
             return samples.dropped(blank, "bad row", str(error))
 

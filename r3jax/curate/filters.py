@@ -5,7 +5,8 @@ A filter without an endpoint to ask is not run; what an endpoint has not said de
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator
 
 from r3jax.curate import prompts, samples, teacher
 from r3jax.curate.samples import Decision, Sample, Usage
@@ -17,12 +18,14 @@ from r3jax.reward.judge import JudgeRequest
 
 LONGEST_NAME = 200  # characters in which a recogniser names what it sees
 _NOTHING = frozenset({"none", "nothing", "unknown", "unclear", "unrecognizable", "unrecognisable"})
-_JUDGED: Mapping[str, str] = {
-    "KEEP": "",
-    "DROP INCOHERENT": "incoherent",
-    "DROP REDUNDANT": "redundant",
-    "DROP UNGROUNDED": "ungrounded",
-}
+_MARKUP = " \t\r\n*_\"'`#>"
+_OPENING = rf"[{_MARKUP}]*"
+_THING = re.compile(rf"{_OPENING}(?:SEEN{_OPENING}:(?P<name>.*)|NONE\b)", re.IGNORECASE | re.DOTALL)
+_JUDGEMENT = re.compile(
+    rf"{_OPENING}(?:KEEP{_OPENING}(?=$|[.:;\u2013\u2014-])(?!.*\bDROP\b)"
+    r"|DROP[\W_]+(?P<reason>INCOHERENT|REDUNDANT|UNGROUNDED)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,10 @@ def _alone(talks: Iterable[Talk[Decision]]) -> Iterator[Decision]:
 def _compare(sample: Sample, has_judge: bool) -> Talk[Decision]:
     answer = teacher.answer_of(sample)
     told = f"{answer!r} for {' or '.join(map(repr, sample.answers))}"
-    verdicts = {judge_by_rules(answer, gold, sample.source) for gold in sample.answers}
+    verdicts = {
+        judge_by_rules(answer, gold, sample.source, has_alternatives=False)
+        for gold in sample.answers
+    }
     verdict = next(
         one for one in (Verdict.RIGHT, Verdict.UNKNOWN, Verdict.WRONG) if one in verdicts
     )
@@ -64,7 +70,7 @@ def _compare(sample: Sample, has_judge: bool) -> Talk[Decision]:
         request = JudgeRequest(sample.question, " or ".join(sample.answers), answer)
         said = yield endpoint_judge.messages(request)
         if isinstance(said, EndpointError):
-            return samples.undecided(sample, said)
+            return samples.unanswered(sample, said, "judge unreadable")
         verdict, usage = endpoint_judge.read(said.text), usage.plus(said.tokens)
     if verdict is Verdict.RIGHT:
         return Decision(sample, usage=usage)
@@ -72,10 +78,28 @@ def _compare(sample: Sample, has_judge: bool) -> Talk[Decision]:
     return samples.dropped(sample, reason, told, usage)
 
 
-def names_something(reply: str) -> bool:
-    """Whether a recogniser's reply names what it sees, or says that it sees nothing; a long or an
-    empty one does neither."""
-    return 0 < len(reply.strip()) <= LONGEST_NAME
+def read_thing(reply: str) -> str | None:
+    """What a recogniser sees, "" where that is nothing; None for a reply in another form, a long
+    name, or one without a letter or a digit.
+
+    >>> read_thing("Seen: a red bus"), read_thing("NONE - blurred"), read_thing("A red bus")
+    ('a red bus', '', None)
+    """
+    match = _THING.match(reply)
+    if match is None:
+        return None
+    if match["name"] is None:
+        return ""
+    name = " ".join(match["name"].split()).strip(" *_\"'`")
+    words = re.findall(r"[^\W_]+", name.lower())
+    if " ".join(words) in _NOTHING or words[:1] in (["none"], ["nothing"]):
+        return ""
+    return name if words and len(name) <= LONGEST_NAME else None
+
+
+def can_read_thing(reply: str) -> bool:
+    """Whether a reply says what is seen."""
+    return read_thing(reply) is not None
 
 
 def check_regions(
@@ -94,22 +118,23 @@ def _recognise(sample: Sample, folder: pathlib.Path) -> Talk[Decision]:
     for look in teacher.crops_of(sample, folder):
         said = yield prompts.ask_recogniser(look.crop)
         if isinstance(said, EndpointError):
-            return samples.undecided(sample, said, usage)
+            return samples.unanswered(sample, said, "recogniser unreadable", usage)
         usage = usage.plus(said.tokens)
-        name = " ".join(said.text.split())
-        if name.strip(".*\"'`! ").lower() in _NOTHING:
+        if not (name := read_thing(said.text)):
             return samples.dropped(sample, "nothing recognised", look.text, usage)
         found.append(name)
     return Decision(dataclasses.replace(sample, things=tuple(found)), usage=usage)
 
 
 def read_judgement(reply: str) -> str | None:
-    """Why a judge drops a chain, "" where it keeps it; None for a reply that says neither.
+    """Why a judge drops a chain, "" where it keeps it; None for a reply that does not begin with
+    either, or that keeps and drops.
 
-    >>> read_judgement("Drop redundant."), read_judgement("KEEP"), read_judgement("Well")
+    >>> read_judgement("Drop: redundant, as"), read_judgement("KEEP"), read_judgement("Keep it")
     ('redundant', '', None)
     """
-    return _JUDGED.get(" ".join(reply.split()).strip(".*\"'`").upper())
+    match = _JUDGEMENT.match(reply)
+    return None if match is None else (match["reason"] or "").lower()
 
 
 def can_read(reply: str) -> bool:
@@ -128,7 +153,7 @@ def check_chains(endpoint: Endpoint, asked: Iterator[Sample]) -> Iterator[Decisi
 def _judge(sample: Sample) -> Talk[Decision]:
     said = yield prompts.ask_judge(sample, teacher.answer_of(sample))
     if isinstance(said, EndpointError):
-        return samples.undecided(sample, said)
+        return samples.unanswered(sample, said, "judge unreadable")
     usage = Usage().plus(said.tokens)
     if reason := read_judgement(said.text):
         return samples.dropped(sample, reason, "", usage)

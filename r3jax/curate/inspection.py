@@ -42,8 +42,8 @@ class Inspection:
             measured=measured,
             faults=dict(survey.faults.most_common()),
             examples={
-                fault: tuple(told(file, one) for one in found)
-                for fault, found in survey.examples.items()
+                fault: tuple(told(file, one) for one in bad)
+                for fault, bad in survey.examples.items()
             },
             **found,
         )

@@ -70,8 +70,8 @@ def describe(config: MakeConfig) -> dict[str, Any]:
         "images": config.images,
         "boxes": settings.fingerprint_files(boxes) if boxes else "",
         "benchmarks": {
-            name or path.name: settings.fingerprint_files(_files_below(path))
-            for name, path in config.benchmark_paths()
+            named: settings.fingerprint_files(_files_below(path))
+            for named, (_, path) in zip(config.benchmarks, config.benchmark_paths())
         },
         "limit": config.limit,
         "seed": config.seed,

@@ -36,9 +36,10 @@ _ANY = "The answer is short: a word, a number or a name, without a sentence arou
 CROP = "This is the region that you asked for, enlarged. Go on."
 NO_MORE = "This is the region that you asked for, enlarged. It was the last one: answer now."
 RECOGNISER = """\
-You are shown a region that was cut out of an image. Say in a few words what can be recognised in \
-it: a thing, a person, a place, a sign, written words or numbers. If nothing can be recognised, \
-because the region is empty, blurred or cuts everything off, say NONE. Say nothing else."""
+You are shown a region that was cut out of an image. Say SEEN: and then in a few words what can be \
+recognised in it: a thing, a person, a place, a sign, written words or numbers. If nothing can be \
+recognised, because the region is empty, blurred or cuts everything off, say NONE. Begin with one \
+of the two, and say nothing else."""
 JUDGE = """\
 You check how somebody reasoned about an image that you do not see. You are given a JSON object: \
 `question`, `answer`, and `steps`, texts in order, after each of which but the last a region of \

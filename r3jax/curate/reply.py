@@ -4,12 +4,12 @@ import dataclasses
 import json
 import re
 
-from r3jax.data import chat, looks
+from r3jax.data import looks
 from r3jax.reward import text as texts
 
-_THINK = re.compile(r"</?think>")
+_TAGS = re.compile(r"</?(?:think|answer)>")
 _FENCE = re.compile(r"(?:```(?:json)?\s*)?[\[(\s]*$")  # in which models like to put JSON
-_ANSWERED = re.compile(r"<answer>.*?</answer>", re.DOTALL)
+_ANSWERED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Reply:
 
 
 def read(text: str) -> Reply | None:
-    """A message up to its first box or its answer, without tags of thought and without a box's
+    """A message up to its first box or its answer, without other tags and without a box's
     decoration; None where it has neither.
 
     >>> read('<think>There: ```json [{"bbox_2d": [1, 2, 30, 40], "label": "x"}]``` I see 7').text
@@ -32,7 +32,7 @@ def read(text: str) -> Reply | None:
     if box is not None and (answered is None or box.start() < answered.start()):
         before = _FENCE.sub("", _plain(text[: box.start()])).rstrip()
         return Reply(f"{before} {_box(text[: box.end()], box[0])}".strip(), asks=True)
-    if answered is None or not (answer := chat.answer_in(answered[0])):
+    if answered is None or not (answer := _plain(answered[1]).rstrip()):
         return None
     return Reply(f"{_plain(text[: answered.start()]).rstrip()}<answer>{answer}</answer>", False)
 
@@ -47,7 +47,10 @@ def join(replies: list[Reply]) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    return _THINK.sub("", text).lstrip()
+    """A text without tags, nor what becomes one when others are gone: training would read them."""
+    while (shorter := _TAGS.sub("", text)) != text:
+        text = shorter
+    return text.lstrip()
 
 
 def _box(upto: str, written: str) -> str:

@@ -5,6 +5,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from r3jax.endpoint import EndpointError
 from r3jax.records import Box
 
 
@@ -117,3 +118,15 @@ def dropped(sample: Sample, reason: str, told: str = "", usage: Usage = Usage())
 def undecided(sample: Sample, error: Exception, usage: Usage = Usage()) -> Decision:
     """A sample about which an endpoint has said nothing."""
     return Decision(sample, Verdict.UNDECIDED, "endpoint failed", str(error), usage)
+
+
+def unanswered(
+    sample: Sample, error: EndpointError, unreadable: str, usage: Usage = Usage()
+) -> Decision:
+    """A sample that an endpoint was asked about in vain. One that was not there has said nothing;
+    one that refuses the request always will, and one that said nothing that can be read, however
+    often, has failed at the sample: dropped, the latter as `unreadable`."""
+    if error.refused is None:
+        return undecided(sample, error, usage)
+    reason = "request refused" if error.status else unreadable
+    return dropped(sample, reason, error.refused[-400:], usage)

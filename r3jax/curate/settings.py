@@ -1,6 +1,5 @@
 """What the content of an output folder depends on, kept in it, and in nothing else continued."""
 
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -8,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from r3jax import paths
-
-HEAD = 2**20  # bytes of a large file that a fingerprint reads
 
 
 def fingerprint(value: Mapping[str, Any]) -> str:
@@ -24,12 +21,8 @@ def fingerprint_whole(path: pathlib.Path) -> str:
 
 
 def fingerprint_files(files: Sequence[pathlib.Path]) -> str:
-    """One for files of rows, by their names, sizes and first `HEAD` bytes: they may be large."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name} {paths.size(path)} ".encode())
-        digest.update(paths.head(path, HEAD))
-    return digest.hexdigest()[:16]
+    """One for files of rows, by their names and all that they hold."""
+    return fingerprint({"files": [[path.name, fingerprint_whole(path)] for path in files]})
 
 
 def keep(path: pathlib.Path, now: Mapping[str, Any]) -> str:
@@ -52,8 +45,3 @@ def keep(path: pathlib.Path, now: Mapping[str, Any]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         paths.write_whole(path, json.dumps(now, indent=2, ensure_ascii=False) + "\n")
     return fingerprint(now)
-
-
-def plain(record: Any) -> dict[str, Any]:
-    """A frozen dataclass as JSON holds it."""
-    return json.loads(json.dumps(dataclasses.asdict(record)))

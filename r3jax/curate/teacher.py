@@ -16,7 +16,7 @@ class TeacherConfig:
     """A teacher behind an endpoint: how many looks a trace must have at least and may at most, and
     dollars a million tokens of prompts and of completions.
 
-    Raises: ValueError for bounds of looks that no trace meets.
+    Raises: ValueError for bounds of looks that no trace meets, or that training does not take.
     """
 
     endpoint: EndpointConfig
@@ -29,6 +29,11 @@ class TeacherConfig:
             raise ValueError(
                 "teacher: expected 0 <= min_looks <= max_looks, found "
                 f"{self.min_looks} and {self.max_looks}"
+            )
+        if self.max_looks > replay.RULES.max_looks:
+            raise ValueError(
+                f"teacher: max_looks is at most {replay.RULES.max_looks}, which training takes of "
+                f"a trace, found {self.max_looks}"
             )
 
 
@@ -61,7 +66,7 @@ def talk(sample: Sample, config: TeacherConfig, folder: pathlib.Path) -> Talk[De
     while True:
         said = yield messages
         if isinstance(said, EndpointError):
-            return _unanswered(sample, said, usage)
+            return samples.unanswered(sample, said, "no answer", usage)
         usage = usage.plus(said.tokens)
         parts.append(part := reply.read(said.text))
         if not part.asks:
@@ -75,17 +80,9 @@ def talk(sample: Sample, config: TeacherConfig, folder: pathlib.Path) -> Talk[De
         messages = [*messages, prompts.reply_of(part.text), prompts.show_crop(look.crop, is_last)]
     sample = dataclasses.replace(sample, segments=reply.join(parts))
     if len(taken) < config.min_looks:
-        told = chat.answer_in(sample.segments[-1])
-        return samples.dropped(sample, "too few looks", f"{len(taken)}; {told}", usage)
+        told = f"{len(taken)}; {answer_of(sample)}"
+        return samples.dropped(sample, "too few looks", told, usage)
     return Decision(sample, usage=usage)
-
-
-def _unanswered(sample: Sample, error: EndpointError, usage: Usage) -> Decision:
-    """A teacher that was there, but wrote neither box nor answer however often, has failed at the
-    sample; one that was not there has said nothing about it."""
-    if error.refused is None:
-        return samples.undecided(sample, error, usage)
-    return samples.dropped(sample, "no answer", error.refused[-400:], usage)
 
 
 def crops_of(sample: Sample, folder: pathlib.Path) -> tuple[Look, ...]:
@@ -111,5 +108,5 @@ def as_row(sample: Sample, folder: pathlib.Path) -> vlir.SftRow:
 
 
 def answer_of(sample: Sample) -> str:
-    """What the teacher answered."""
-    return chat.answer_in(sample.segments[-1]) or ""
+    """What the teacher answered, as training reads it."""
+    return chat.answer_in("".join(sample.segments)) or ""

@@ -42,7 +42,7 @@ def read(path: str | pathlib.Path) -> Iterator[JsonRow]:
     """The rows of a file. Raises: RowError where the file is no JSON list from there on, or no
     UTF-8."""
     path = paths.of(path)
-    with io.TextIOWrapper(path.open("rb"), "utf-8", newline="\n") as file:
+    with io.TextIOWrapper(path.open("rb"), "utf-8-sig", newline="\n") as file:
         try:
             yield from (_lines if path.suffix == ".jsonl" else _list)(file, path)
         except UnicodeDecodeError as error:

@@ -91,16 +91,33 @@ def _reader(
 
 
 def _json(path: pathlib.Path) -> Iterator[tuple[str, Mapping]]:
-    value = _decoded(path.read_text("utf-8"), str(path))
-    if not isinstance(value, list):
-        raise TableError(f"{path}: expected a JSON list of rows")
-    for number, row in enumerate(value):
+    rows = _unwrapped(_decoded(path.read_text("utf-8-sig"), str(path)))
+    if rows is None:
+        raise TableError(
+            f'{path}: expected a JSON list of rows, an object with one as "data", or rows by id'
+        )
+    for number, row in enumerate(rows):
         where = f"{path}, row {number}"
         yield where, _object(where, row)
 
 
+def _unwrapped(value: Any) -> list | None:
+    """The rows of a list, of {"data": [...]}, or of an object that has them by id, which becomes
+    their column `id`; None for anything else.
+
+    >>> _unwrapped({"data": [1]}), _unwrapped({"7": {"a": 1}}), _unwrapped({"7": 1})
+    ([1], [{'id': '7', 'a': 1}], None)
+    """
+    if isinstance(value, dict):
+        if isinstance(value.get("data"), list):
+            return value["data"]
+        if value and all(isinstance(row, dict) for row in value.values()):
+            return [{"id": name, **row} for name, row in value.items()]
+    return value if isinstance(value, list) else None
+
+
 def _json_lines(path: pathlib.Path) -> Iterator[tuple[str, Mapping]]:
-    with path.open("r", encoding="utf-8", newline="\n") as file:
+    with path.open("r", encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 where = f"{path}, line {number}"

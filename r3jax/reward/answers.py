@@ -33,10 +33,12 @@ def judge_by_rules(
     gold: str,
     source: str,
     open_sources: frozenset[str] = OPEN_SOURCES,
+    has_alternatives: bool = True,
 ) -> Verdict:
     """Judge an answer (or a text that holds `<answer>` blocks: the last counts) against gold.
 
-    A gold answer may list alternatives, "B/C" (see `alternatives`). Source: the answer rules of
+    A gold answer may list alternatives, "B/C" (see `alternatives`), unless it is known to have
+    none. Source: the answer rules of
     the published VLM-R3 code, without its defects (a fraction taken for alternatives, "no" found
     inside "know", lower-cased LaTeX).
 
@@ -53,7 +55,7 @@ def judge_by_rules(
         return Verdict.WRONG
     if _same_words(answer, gold):
         return Verdict.RIGHT
-    golds = alternatives(gold, source) or (gold,)
+    golds = (alternatives(gold, source) if has_alternatives else ()) or (gold,)
     verdicts = {_compare(answer, one, source, open_sources) for one in golds}
     for verdict in (Verdict.RIGHT, Verdict.UNKNOWN):
         if verdict in verdicts:

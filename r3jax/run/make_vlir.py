@@ -125,6 +125,7 @@ class _Maker:
             rows,
             lambda asked: collecting.collect(asked, config.source, beside, boxes, images),
         )
+        self._expect_questions()
         self._distinct()
         taught = self._endpoint(config.teacher, teacher.connect)
         self._stage(
@@ -137,10 +138,20 @@ class _Maker:
         self._filter("answers", endpoint_judge.can_read, filters.check_answers)
         if config.recognizer is not None:
             check = functools.partial(filters.check_regions, folder=images)
-            self._filter("regions", filters.names_something, check)
+            self._filter("regions", filters.can_read_thing, check)
         if config.judge is not None:
             self._filter("chains", filters.can_read, filters.check_chains)
         return self.counts
+
+    def _expect_questions(self) -> None:
+        """Raises: ValueError where every row of the source was dropped."""
+        count = self.counts[-1] if self.counts else stages.Count("questions")
+        if count.entered and count.entered == count.verdicts[Verdict.DROPPED]:
+            first = next(iter(count.examples.values()))[0]
+            raise ValueError(
+                f"data: none of {count.entered} rows of {self.config.data} can be used as "
+                f"{self.config.source}; the first: {first.reason}: {first.told}"
+            )
 
     def _distinct(self) -> None:
         kept, benchmarks = duplicates.Known(), duplicates.Known()
@@ -175,7 +186,8 @@ class _Maker:
     def _endpoint(self, config: AskedConfig | TeacherConfig, connect: Callable) -> Endpoint:
         kept = self.config.kept or str(self.output / KEPT)
         endpoint = dataclasses.replace(config.endpoint, kept=kept)
-        return connect(dataclasses.replace(config, endpoint=endpoint), stops=self.stops)
+        options = {"stops": self.stops, "must_keep": True}
+        return connect(dataclasses.replace(config, endpoint=endpoint), **options)
 
     def _stage(
         self,

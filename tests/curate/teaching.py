@@ -101,7 +101,7 @@ def _key(row: dict, folder: pathlib.Path) -> tuple[str, str]:
 def recognise(messages: list[dict]) -> str:
     """Something in most crops."""
     url = messages[1]["content"][0]["image_url"]["url"]
-    return "NONE." if zlib(url) % 8 == 0 else f"a number, {zlib(url) % 100}"
+    return "NONE." if zlib(url) % 8 == 0 else f"SEEN: a number, {zlib(url) % 100}"
 
 
 def judge(messages: list[dict]) -> str:

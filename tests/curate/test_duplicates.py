@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from r3jax.curate import collecting, duplicates
 from r3jax.curate.duplicates import Known, Print
@@ -43,6 +43,24 @@ def test_a_changed_copy_is_like_its_original_and_like_no_other(change):
     index = known(*pictures)
     for number, image in enumerate(pictures):
         copy = Print("copy", duplicates.hash_image(CHANGES[change](image)), "")
+        assert [one.name for one in index.like(copy)] == [str(number)]
+
+
+def page(seed: int) -> np.ndarray:
+    """A white page with three short lines of print."""
+    rng, image = np.random.default_rng(seed), Image.new("RGB", (620, 877), "white")
+    for _ in range(3):
+        place, width = rng.integers((30, 30), (350, 840)), int(rng.integers(60, 240))
+        marks = Image.fromarray(rng.choice(np.array([0, 255], np.uint8), (12, width)))
+        ImageDraw.Draw(image).bitmap(tuple(map(int, place)), marks, fill="black")
+    return np.asarray(image)
+
+
+def test_pages_with_a_few_lines_are_like_their_copies_alone():
+    pages = [page(seed) for seed in range(12)]
+    index = known(*pages)
+    for number, image in enumerate(pages):
+        copy = Print("copy", duplicates.hash_image(compressed(image)), "")
         assert [one.name for one in index.like(copy)] == [str(number)]
 
 

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from launch import build_vlir
+from r3jax.curate import making
 from r3jax.data import chat, pipelines, sources
 from r3jax.run import inspect_rows, make_vlir
 from tests import tiny
@@ -281,6 +282,8 @@ def test_a_teacher_is_shown_the_pixels_and_the_size_that_its_boxes_are_of(data, 
         (["--source=coco"], "source: expected one of textvqa, docvqa"),
         (["--config.teacher.max_lookz=3"], "unknown field 'max_lookz'; the nearest known one is"),
         (["--config.teacher.max_looks=0"], "expected 0 <= min_looks <= max_looks"),
+        (["--config.teacher.max_looks=9"], "max_looks is at most 8"),
+        (["--source=docvqa"], "rows of {data} can be used as docvqa; the first: bad row"),
         (["--config.judge.endpoint.kept=x"], "name x as `kept`, for all"),
         (["--limit=0"], "limit must be at least 1"),
         (["--boxes=none.json"], "none.json"),
@@ -289,4 +292,21 @@ def test_a_teacher_is_shown_the_pixels_and_the_size_that_its_boxes_are_of(data, 
 def test_a_wrong_flag_is_named(data, tmp_path, capsys, more, message):
     arguments = [*flags(data, tmp_path / "made", "http://127.0.0.1:9/v1"), *more]
     assert build_vlir.main(arguments) == 1
-    assert message in capsys.readouterr().err
+    assert message.format(data=data) in capsys.readouterr().err
+
+
+def test_files_of_one_name_are_told_apart_and_so_is_a_change_behind_their_beginning(tmp_path):
+    def described() -> dict:
+        one = {"endpoint": {"url": "http://x/v1", "model": "m"}}
+        paths = [str(path) for path in sorted(tmp_path.rglob("test.jsonl"))]
+        values = {"source": "vlir", "data": paths[0], "teacher": one, "benchmarks": paths}
+        return making.describe(make_vlir.read(values))
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "test.jsonl").write_text(name * (2**20 + 1))
+    before = described()
+    assert len(before["benchmarks"]) == 2
+    (tmp_path / "a/test.jsonl").write_text("a" * 2**20 + "b")
+    changed = [name for name, value in described().items() if value != before[name]]
+    assert changed == ["data", "benchmarks"]

@@ -30,6 +30,8 @@ BOX = '{"bbox_2d": [1, 2, 30, 40]}'
             False,
         ),
         (f"<answer>7</answer> {BOX}", "<answer>7</answer>", False),
+        (f"I think <answer>8 </ans<think>wer>{BOX}", f"I think 8 {BOX}", True),
+        ("So <answer>8 or <answer>7</answer>", "So 8 or<answer>7</answer>", False),
     ],
 )
 def test_a_message_is_read_up_to_its_first_box_or_its_answer(written, text, asks):
@@ -41,6 +43,12 @@ def test_a_message_is_read_up_to_its_first_box_or_its_answer(written, text, asks
 )
 def test_a_message_with_neither_is_none(written):
     assert reply.read(written) is None
+
+
+def test_an_answer_that_was_begun_before_a_box_is_no_part_of_the_last_one():
+    parts = [f"<answer>8 {BOX}", "So.</answer><answer>7</answer>"]
+    joined = reply.join([reply.read(part) for part in parts])
+    assert chat.answer_in("".join(joined)) == "7" and "".join(joined).count("answer>") == 2
 
 
 def test_parts_join_to_one_thought():
@@ -65,8 +73,9 @@ def test_nothing_that_can_be_written_breaks_the_form(written):
         return
     if found.asks:
         assert looks.parse_box(found.text).end in (len(found.text), -1)
-        assert "<think>" not in found.text
+        assert not any(tag in found.text for tag in ("<think>", "<answer>", "</answer>"))
     else:
         assert found.text.endswith("</answer>") and chat.answer_in(found.text)
         (joined,) = reply.join([found])
         assert joined.startswith("<think>") and joined.count("</think><answer>") == 1
+        assert chat.answer_in(joined) == chat.answer_in(found.text)

@@ -85,6 +85,58 @@ def test_images_may_lie_in_a_folder_and_nowhere_else(tmp_path):
     assert "line 3" in found[2].sample.where
 
 
+@pytest.mark.parametrize(
+    ("source", "row", "answers", "reason"),
+    [
+        ("gqa", {"answer": 7}, ("7",), ""),
+        ("gqa", {"answer": 10**400}, (str(10**400),), ""),
+        ("gqa", {"answer": float("nan")}, (), "bad row"),
+        ("vsr", {"label": float("inf")}, (), "bad row"),
+        ("gqa", {"answer": None}, (), "bad row"),
+        ("gqa", {"question": None}, (), "bad row"),
+        ("gqa", {"question": {"a": 1}}, (), "bad row"),
+        ("docvqa", {"answers": 7.5}, ("7.5",), ""),
+        ("docvqa", {"answers": [True]}, (), "bad row"),
+        ("docvqa", {"answers": ["Sales/Marketing"]}, ("Sales/Marketing",), ""),
+        ("vsr", {"caption": None}, (), "bad row"),
+        ("textvqa", {"answers": ["a"] * 2 + list("bcdefghi")}, (), "no right answer"),
+        ("textvqa", {"answers": ["unanswerable"] * 6 + ["a"] * 3}, ("a",), ""),
+        ("textvqa", {"answers": ["Unanswerable"] * 7 + ["a"] * 2}, (), "no right answer"),
+    ],
+)
+def test_numbers_are_text_and_anything_else_is_a_bad_row(tmp_path, source, row, answers, reason):
+    (tmp_path / "a.png").write_bytes(png(1))
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([ROWS[source][0] | {"image": "a.png"} | row]))
+    (decision,) = collect(path, source, tmp_path / "images")
+    assert (decision.sample.answers, decision.reason) == (answers, reason)
+    assert decision.verdict is Verdict.KEPT or "row 0" in decision.told
+
+
+def test_published_questions_list_alternatives(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    row = {"id": "7", "question": "Which?", "answer": "B/C", "source": "x", "image_path": "a.png"}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    (decision,) = collect(tmp_path / "rows.json", "vlir", tmp_path / "images")
+    assert decision.sample.answers == ("B/C", "B", "C")
+
+
+@pytest.mark.parametrize(
+    ("source", "official", "image"),
+    [
+        ("textvqa", lambda row: {"data": [row]}, "a.jpg"),
+        ("infographicsvqa", lambda row: {"data": [row | {"image_local_name": "i.jpg"}]}, "i.jpg"),
+        ("gqa", lambda row: {row["id"]: {k: v for k, v in row.items() if k != "id"}}, "n1.jpg"),
+    ],
+)
+def test_official_files_name_their_images(tmp_path, source, official, image):
+    row, (name, _, answers) = ROWS[source]
+    (tmp_path / image).write_bytes(png(1))
+    (tmp_path / "train.json").write_text(json.dumps(official(row)))
+    (decision,) = collect(tmp_path / "train.json", source, tmp_path / "images")
+    assert (decision.sample.id, decision.sample.answers) == (name, answers), decision.told
+
+
 def test_a_row_of_another_source_says_what_it_lacks(tmp_path):
     path = parquet(tmp_path, [{"caption": "a", "image": {"bytes": png(1), "path": None}}])
     (decision,) = collect(path, "docvqa", tmp_path / "images")
@@ -118,6 +170,19 @@ def test_hints_are_boxes_of_the_original(values, expected):
     assert hints.find(values, HEIGHT, WIDTH) == (expected,)
 
 
+def test_a_bad_hint_loses_no_other_and_a_box_a_hair_outside_is_clamped():
+    def word(text, x, width=0.25):
+        box = {"top_left_x": x, "top_left_y": 0.2, "width": width, "height": 0.1}
+        return {"word": text, "bounding_box": box}
+
+    words = [{"word": "no box"}, word("left", -0.005), word("huge", 10**400), word("EXIT", 0.1)]
+    found = hints.find({"ocr_info": words, "objects": "[" * 10**5}, HEIGHT, WIDTH)
+    assert found == (
+        Hint("left", (0.0, 20.0, 49.0, 30.0)),
+        Hint("EXIT", (20.0, 20.0, 70.0, 30.0)),
+    )
+
+
 @pytest.mark.parametrize("value", [7, "no JSON", {"x": 1}, [{"word": "a"}], None, {"LINE": [{}]}])
 def test_hints_that_cannot_be_read_are_none(value):
     assert hints.find(dict.fromkeys(("ocr_info", "ocr", "objects"), value), HEIGHT, WIDTH) == ()
@@ -139,6 +204,7 @@ def test_hints_outside_the_image_are_left_out_and_a_file_beside_has_them_by_imag
 
 
 def test_names_of_samples_are_names_of_files():
-    assert sources.sample_id("gqa", "a/../b c", "") == "gqa-a-..-b-c"
-    assert len(sources.sample_id("gqa", "x" * 500, "")) == 100
+    assert sources.sample_id("gqa", "a/../b c", "").startswith("gqa-a-..-b-c-")
+    long = {sources.sample_id("gqa", "x" * 500 + end, "") for end in "ab"}
+    assert {len(name) for name in long} == {100} and len(long) == 2
     assert images.locate(sources.sample_id("..", "../x", ""), "/data").parent.name == "data"

@@ -107,6 +107,20 @@ def test_silence_is_no_verdict_and_a_refusal_is_one(folder, sample):
     refused = EndpointError("no answer", refused="I cannot see it.")
     decision, _ = hold(teacher.talk(sample, CONFIG, folder), refused)
     assert (decision.verdict, decision.reason) == (Verdict.DROPPED, "no answer")
+    too_long = EndpointError("http://x: 413", 413, refused="413 too long")
+    decision, _ = hold(teacher.talk(sample, CONFIG, folder), too_long)
+    assert (decision.reason, decision.told) == ("request refused", "413 too long")
+
+
+def test_a_judge_or_a_recogniser_that_cannot_be_read_drops_the_sample(folder, sample):
+    one, refused = answered(sample, LONG), EndpointError("no answer", refused="Well.")
+    for talk, reason in (
+        (filters._compare(one, True), "judge unreadable"),
+        (filters._judge(one), "judge unreadable"),
+        (filters._recognise(one, folder), "recogniser unreadable"),
+    ):
+        decision, _ = hold(talk, refused)
+        assert (decision.verdict, decision.reason) == (Verdict.DROPPED, reason)
 
 
 def answered(sample: Sample, answer: str) -> Sample:
@@ -123,6 +137,18 @@ def test_rules_decide_about_answers_where_they_can(sample, answer, reason):
     assert decision.reason == reason
 
 
+def test_a_slash_in_an_official_answer_is_no_list_of_alternatives(sample):
+    one = dataclasses.replace(answered(sample, "Sales"), answers=("Sales/Marketing",))
+    (decision,) = filters.check_answers(None, iter([one]))
+    assert decision.reason == "wrong answer"
+
+
+def test_the_answer_that_is_judged_is_the_one_that_training_reads(sample):
+    segments = ("<think><answer>8 " + box(100, 100, 200, 200), "</think><answer>7</answer>")
+    one = dataclasses.replace(sample, segments=segments)
+    assert teacher.answer_of(one) != "7"
+
+
 def test_what_rules_leave_open_goes_to_the_judge(sample):
     one = answered(sample, LONG)
     for reply, reason in (("RIGHT", ""), ("wrong.", "wrong answer")):
@@ -135,13 +161,51 @@ def test_what_rules_leave_open_goes_to_the_judge(sample):
 
 def test_every_crop_must_show_something(folder, sample):
     one = answered(sample, "7")
-    decision, asked = hold(filters._recognise(one, folder), "an exit\n sign")
+    decision, asked = hold(filters._recognise(one, folder), "Seen: an exit\n sign")
     assert decision.sample.things == ("an exit sign",)
     assert np.array_equal(picture(asked[0][1]), teacher.crops_of(one, folder)[0].crop)
-    for reply in ("NONE", "none.", '"Unclear"'):
+    for reply in ("NONE", "none.", "NONE - blurred", "None visible", "**SEEN:** nothing."):
         decision, _ = hold(filters._recognise(one, folder), reply)
         assert decision.reason == "nothing recognised"
-    assert not filters.names_something(" ") and not filters.names_something("x" * 300)
+
+
+@pytest.mark.parametrize(
+    ("reply", "thing"),
+    [
+        ("**SEEN**: *No Parking*", "No Parking"),
+        ("seen: #7", "#7"),
+        ("SEEN: none visible", ""),
+        ("Nothing can be recognised: it is blurred", None),
+        ("No recognizable content", None),
+        ("a red bus", None),
+        ("SEEN: ...", None),
+        ("SEEN:", None),
+        ("SEEN: " + "x" * 300, None),
+        ("...", None),
+        (" ", None),
+    ],
+)
+def test_a_recogniser_is_read_in_the_form_it_was_asked_for_alone(reply, thing):
+    assert filters.read_thing(reply) == thing
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("DROP REDUNDANT - because the second look repeats the first", "redundant"),
+        ("DROP: REDUNDANT", "redundant"),
+        ("**DROP_INCOHERENT**", "incoherent"),
+        ("KEEP: all steps follow.", ""),
+        ("`Keep`", ""),
+        ("KEEP, I think", None),
+        ("Keep in mind that the answer is wrong", None),
+        ("KEEP - no, DROP REDUNDANT", None),
+        ("DROP", None),
+        ("", None),
+    ],
+)
+def test_a_judge_is_read_by_how_it_begins(reply, reason):
+    assert filters.read_judgement(reply) == reason
 
 
 def test_a_chain_is_data_for_the_judge_who_keeps_or_drops_it(sample):
@@ -151,7 +215,6 @@ def test_a_chain_is_data_for_the_judge_who_keeps_or_drops_it(sample):
     assert decision.reason == "ungrounded"
     assert '"shows": "a sign"' in asked[0][1]["content"] and "\n" not in asked[0][1]["content"]
     assert hold(filters._judge(one), "KEEP")[0].verdict is Verdict.KEPT
-    assert not filters.can_read("KEEP, I think") and not filters.can_read("")
 
 
 def test_an_image_is_kept_once_as_it_was_encoded(folder, tmp_path):

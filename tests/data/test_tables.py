@@ -78,6 +78,20 @@ def test_separated_text_opens_images_from_its_own_row(tmp_path):
     assert [same(one, level) for one, level in zip(found[4].values["image"], (5, 6))] == [True] * 2
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('{"version": 1, "data": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}]),
+        ('{"07": {"a": 1}, "08": {"a": 2}}', [{"id": "07", "a": 1}, {"id": "08", "a": 2}]),
+        ('\ufeff[{"a": 1}]', [{"a": 1}]),
+    ],
+)
+def test_rows_in_an_object_are_rows(tmp_path, text, rows):
+    path = tmp_path / "train.json"
+    path.write_text(text, "utf-8")
+    assert [row.values for row in tables.read(path)] == rows
+
+
 def test_a_name_of_an_image_is_looked_up_in_the_folder_and_nowhere_else(tmp_path):
     (tmp_path / "a.png").write_bytes(png(1))
     path = tmp_path / "rows.jsonl"
