@@ -1,16 +1,14 @@
 """What teacher, recogniser and judge are told. A word changed here makes other data: `DIGEST` is
 part of a data set's settings."""
 
-import base64
 import hashlib
 import json
 from typing import Any
 
 import numpy as np
 
-from r3jax.curate import store
 from r3jax.curate.samples import Sample
-from r3jax.data import frames
+from r3jax.data import frames, message_parts
 
 TEACHER = """\
 You answer questions about an image, and show how a careful observer finds out. Think step by step \
@@ -68,17 +66,18 @@ def ask_teacher(
         f"{_hints(sample, frame)}{_BY_SOURCE.get(sample.source, _ANY)}\n\n"
         f"Question: {sample.question}"
     )
-    return [_system(TEACHER % max_looks), _user(_image(shown), _text(text))]
+    asked = _user(message_parts.image(shown), message_parts.text(text))
+    return [_system(TEACHER % max_looks), asked]
 
 
 def show_crop(crop: np.ndarray, is_last: bool) -> Message:
     """What follows a box of the teacher's."""
-    return _user(_image(crop), _text(NO_MORE if is_last else CROP))
+    return _user(message_parts.image(crop), message_parts.text(NO_MORE if is_last else CROP))
 
 
 def ask_recogniser(crop: np.ndarray) -> list[Message]:
     """What is asked about a crop."""
-    return [_system(RECOGNISER), _user(_image(crop))]
+    return [_system(RECOGNISER), _user(message_parts.image(crop))]
 
 
 def ask_judge(sample: Sample, answer: str) -> list[Message]:
@@ -113,12 +112,3 @@ def _system(text: str) -> Message:
 
 def _user(*parts: Message) -> Message:
     return {"role": "user", "content": list(parts)}
-
-
-def _text(text: str) -> Message:
-    return {"type": "text", "text": text}
-
-
-def _image(image: np.ndarray) -> Message:
-    data = base64.b64encode(store.png(image)).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}

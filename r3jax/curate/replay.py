@@ -6,8 +6,8 @@ from r3jax.data import chat, frames, looks, traces, vlir
 from r3jax.data.json_rows import RowError
 from r3jax.records import Episode, Look, Stop
 
-RULES = looks.LookRules(crop=frames.PixelBounds.of_tokens(4, 1024))
-"""How crops of VLIR are cut. Source: published VLM-R3 code."""
+RULES = chat.ChatFormat().look_rules
+"""How crops of VLIR are cut: as the default chat format says."""
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 

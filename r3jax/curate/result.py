@@ -3,7 +3,8 @@
 import pathlib
 from collections.abc import Iterable
 
-from r3jax.curate import lines, store, teacher
+from r3jax import lines
+from r3jax.curate import store, teacher
 from r3jax.curate.making import MakeConfig
 from r3jax.curate.samples import Sample
 

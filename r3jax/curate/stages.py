@@ -13,8 +13,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from r3jax import added
-from r3jax.curate import lines
+from r3jax import added, lines
 from r3jax.curate.samples import Decision, Sample, Usage, Verdict
 
 EXAMPLES = 3  # that a report shows of each reason

@@ -38,14 +38,7 @@ def clear(folder: pathlib.Path) -> None:
 def keep_crop(crop: np.ndarray, path: pathlib.Path) -> None:
     """Writes a crop, uint8 [height, width, 3], as PNG, unless it is there."""
     if not path.is_file():
-        _write(path, png(crop))
-
-
-def png(image: np.ndarray) -> bytes:
-    """An image, uint8 [height, width, 3], as a PNG file."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
+        _write(path, images.to_png(crop))
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from r3jax import paths
 from r3jax.data import images, vlir
@@ -63,7 +62,7 @@ def encode(
     """A record for a TFDS builder; the image goes in encoded, as an array would need TensorFlow."""
     return {
         "id": id,
-        "image": _encode_png(image),
+        "image": io.BytesIO(images.to_png(image)),
         "question": question,
         "answer": answer,
         "source": source,
@@ -124,10 +123,3 @@ def _row_of(record: Mapping) -> dict[str, Any]:
         "img_crop_list": [""] * int(record["num_crops"]),
         "tags": json.loads(record["tags"].decode()),
     }
-
-
-def _encode_png(image: np.ndarray) -> io.BytesIO:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG", compress_level=1)
-    stream.seek(0)
-    return stream

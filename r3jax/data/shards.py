@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 
-from r3jax import added, paths
+from r3jax import added, lines, paths
 from r3jax.data import array_records
 
 NAME = "vlir"
@@ -115,9 +115,5 @@ class Writer:
 
 def _read(path: pathlib.Path) -> list[Shard]:
     """The shards that are done; what a kill tore off is cut off."""
-    text = path.read_bytes() if path.is_file() else b""
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        paths.write_whole(path, whole.decode())
-    values = [json.loads(line) for line in whole.splitlines()]
+    values = lines.restore(path)
     return [Shard(**{**one, "left_out": tuple(one["left_out"])}) for one in values]

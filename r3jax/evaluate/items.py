@@ -190,3 +190,8 @@ def pictures(row: TableRow, *names: str) -> list[ImageSource]:
     found = value(row, *names)
     many = found if isinstance(found, tuple | list) else [] if found is None else [found]
     return [row.image(one) for one in many]
+
+
+def row_id(row: TableRow, *names: str) -> str:
+    """The row's id, or its number where it has none."""
+    return str(value(row, *names, default=row.number))

@@ -10,16 +10,17 @@ The result of one model and one way of sampling is a plain mapping, as it stands
 from collections.abc import Sequence
 from typing import Any
 
+from r3jax.data.vlir import RlRow
 from r3jax.evaluate import accuracy
-from r3jax.records import Episode, Question, Verdict
+from r3jax.records import Question, Verdict
 from r3jax.reward import answers
 
 LOOKS = {"one": "one_look", "two": "two_look"}
 
 
-def is_right(question: Question, episode: Episode) -> bool:
-    """Whether the episode's answer is the question's: rules alone, as the answers are numbers."""
-    return answers.judge_by_rules(episode.answer, question.answer, question.source) is Verdict.RIGHT
+def is_right(asked: Question | RlRow, answer: str | None) -> bool:
+    """Whether an answer is the question's: rules alone, as the answers are numbers."""
+    return answers.judge_by_rules(answer, asked.answer, asked.source) is Verdict.RIGHT
 
 
 def summarise(questions: Sequence[Question], right: Sequence[bool]) -> dict[str, Any]:

@@ -74,15 +74,8 @@ def decode(
         def step(carry):
             number, recent, state = carry
             logits, recent = _next_logits(model, policy, state, start, recent, number)
-            now = jax.vmap(jax.vmap(jax.random.fold_in))(state.keys, state.length)
-            flat, now = logits.reshape(B * G, -1), now.reshape(B * G)
-            if (asked := state.asked) is None:
-                most, sampled = budget, sampling.sample(flat, allowed, now, sampling_config)
-            else:
-                how = jnp.repeat(asked.temperature, G), jnp.repeat(asked.top_p, G)
-                most = jnp.minimum(asked.budget, budget)[:, None]
-                sampled = sampling.sample_asked(flat, allowed, now, *how)
-            token, logp = (y.reshape(B, G) for y in sampled)
+            token, logp = _sample(state, logits, allowed, sampling_config)
+            most = _budget(state, budget)
             return number + 1, recent, _take(state, token, logp, most, stop_table, end_tokens)
 
         def goes_on(carry):
@@ -111,6 +104,30 @@ def _next_logits(
     seen = (policy.layers, state.prefix, state.cache, start, recent, number)
     hidden, recent = model.apply(variables, x, where, *seen, method="step")
     return model.apply(variables, hidden[:, :, 0], method="logits"), recent
+
+
+def _sample(
+    state: DecodeState, logits: Array, allowed: Array, config: sampling.SamplingConfig
+) -> tuple[Array, Array]:
+    """A token of each row and its log-prob, [B, G], chosen as its question asks, or the config."""
+    B, G = state.status.shape
+    keys = jax.vmap(jax.vmap(jax.random.fold_in))(state.keys, state.length)
+    flat, keys = logits.reshape(B * G, -1), keys.reshape(B * G)
+    if (asked := state.asked) is None:
+        sampled = sampling.sample(flat, allowed, keys, config)
+    else:
+        # What a row asked that has stopped costs nothing any more.
+        going = (state.status == Status.DECODING).reshape(-1)
+        temperature = jnp.where(going, jnp.repeat(asked.temperature, G), 0.0)
+        top_p = jnp.where(going, jnp.repeat(asked.top_p, G), 1.0)
+        sampled = sampling.sample_asked(flat, allowed, keys, temperature, top_p)
+    token, logp = (y.reshape(B, G) for y in sampled)
+    return token, logp
+
+
+def _budget(state: DecodeState, budget: int) -> int | Array:
+    """How many slots rows may fill: all as many, or those of a question, [B, 1]."""
+    return budget if state.asked is None else jnp.minimum(state.asked.budget, budget)[:, None]
 
 
 def _take(

@@ -136,11 +136,7 @@ def make_programs(
     """
     spare = max(buckets.look_tokens, decode.BURST)
     budget, slots = _slots(buckets, spare)
-    places, parts = placing.Places(), 1
-    if mesh is not None:
-        parts = mesh_lib.shards(mesh)
-        _check_dealt(groups, arriving or groups, parts)
-        places = placing.on(model.config, groups, arriving or groups, mesh)
+    places, parts = _places(model, groups, arriving or groups, mesh)
     make, rows, dealt = _Maker(mesh, places), places.state, places.dealt
     take = make.by_part(insertion.take, rows, dealt, result=places.taken)
     put = make.by_part(insertion.put, rows, dealt, places.new, result=rows)
@@ -176,6 +172,17 @@ def make_programs(
             for tokens in buckets.prompt_tokens
         },
     )
+
+
+def _places(
+    model: qwen.Qwen25VL, groups: int, arriving: int, mesh: Mesh | None
+) -> tuple[placing.Places, int]:
+    """Where arrays lie, and how many parts groups are dealt to."""
+    if mesh is None:
+        return placing.Places(), 1
+    parts = mesh_lib.shards(mesh)
+    _check_dealt(groups, arriving, parts)
+    return placing.on(model.config, groups, arriving, mesh), parts
 
 
 def _slots(buckets: Buckets, spare: int) -> tuple[int, tuple[int, ...]]:

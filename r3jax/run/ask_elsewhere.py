@@ -1,18 +1,13 @@
 """Questions of an evaluation answered elsewhere: by a model behind an endpoint, or in a file."""
 
-import base64
 import dataclasses
-import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from r3jax.completions import AGAIN
-from r3jax.data import chat, images, tables
+from r3jax.data import chat, images, message_parts, tables
 from r3jax.data.tables import TableRow
 from r3jax.endpoint import Endpoint, EndpointConfig, EndpointError
 from r3jax.evaluate import results
@@ -89,22 +84,15 @@ def _give_up(id: str, found: Sequence[Reply | EndpointError]) -> None:
 def messages(question: Question, form: chat.ChatFormat) -> list[dict[str, Any]]:
     """A question as the API takes it: images as PNG, at the size that the chat format says."""
 
-    def part(said: str | int) -> dict[str, Any]:
+    def part(said: str | int) -> message_parts.Part:
         if isinstance(said, str):
-            return {"type": "text", "text": said}
-        shown = images.prepare(question.images[said], form.image_bounds)
-        return {"type": "image_url", "image_url": {"url": _as_url(shown)}}
+            return message_parts.text(said)
+        return message_parts.image(images.prepare(question.images[said], form.image_bounds))
 
     return [
         {"role": turn.role, "content": [part(said) for said in turn.parts]}
         for turn in chat.turns_of(question, form)
     ]
-
-
-def _as_url(image: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 @dataclasses.dataclass(frozen=True)

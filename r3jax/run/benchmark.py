@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from r3jax import added, paths
+from r3jax import added, lines, paths
 from r3jax.data import chat
 from r3jax.data.world import files
 from r3jax.progress import Progress
@@ -55,7 +55,7 @@ def run(suite: Suite, asker: Asker, output: str | Path) -> dict[str, Any]:
         done += _ask_rest(suite, asker, done, output / PREDICTIONS)
     decided = suite.judged(done)
     if asked := [line for line, before in zip(decided, done, strict=True) if line is not before]:
-        paths.write_whole(output / JUDGED, "".join(json.dumps(line) + "\n" for line in asked))
+        paths.write_whole(output / JUDGED, "".join(map(lines.line, asked)))
     found = suite.summarise(decided) | _pixels(asker.form) | {"settings": settings}
     paths.write_whole(output / RESULTS, json.dumps(found, indent=2) + "\n")
     return found
@@ -81,11 +81,11 @@ def _ask_rest(suite: Suite, asker: Asker, done: Sequence[Line], path: Path) -> l
     ):
         for replies in asker.replies(suite, len(done)):
             begin = len(done) + len(fresh)
-            lines = [suite.line(number, reply) for number, reply in enumerate(replies, begin)]
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            scored = [suite.line(number, reply) for number, reply in enumerate(replies, begin)]
+            file.write("".join(map(lines.line, scored)))
             file.keep()
-            fresh += lines
-            total += sum(line["score"] for line in lines)
+            fresh += scored
+            total += sum(line["score"] for line in scored)
             asked = len(done) + len(fresh)
             progress.update(asked - 1, {"score": total / max(1, asked)})
     return fresh
@@ -127,25 +127,16 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[Line]:
 
     Raises: ValueError where a line is not of the question that stands in its place.
     """
-    if not path.is_file():
-        return []
-    whole = path.read_bytes()
-    end = whole.rfind(b"\n") + 1
-    if end < len(whole):
-        paths.write_whole(path, whole[:end].decode())
-    done = []
-    for number, text in enumerate(whole[:end].splitlines()):
-        try:
-            line = json.loads(text)
-            found = line["id"], float(line["score"])
-        except (ValueError, TypeError, KeyError) as error:
+    done = lines.restore(path)
+    for number, line in enumerate(done, 1):
+        if (missing := {"id", "score"} - set(line)) or not isinstance(line["score"], int | float):
             raise ValueError(
-                f"{path}, line {number + 1} is no prediction ({error}): remove the file"
-            ) from error
-        if number < len(ids) and found[0] != ids[number]:
+                f"{path}, line {number} is no prediction ({', '.join(missing) or 'score'!r}): "
+                "remove the file"
+            )
+        if number <= len(ids) and line["id"] != ids[number - 1]:
             raise ValueError(
-                f"{path}, line {number + 1} answers {found[0]}, expected {ids[number]}: the "
+                f"{path}, line {number} answers {line['id']}, expected {ids[number - 1]}: the "
                 "questions are others; remove the file or name a new output"
             )
-        done.append(line)
     return done

@@ -133,7 +133,7 @@ def predict(question: Question, episode: Episode) -> Prediction:
         question=question.text,
         answer=episode.answer,
         gold=question.answer,
-        right=look_again.is_right(question, episode),
+        right=look_again.is_right(question, episode.answer),
         looks=tuple(look.outcome.value for look in episode.looks),
         stop=episode.stop.value,
         num_tokens=len(episode.tokens),

@@ -23,14 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from r3jax import added, paths
+from r3jax import added, lines, paths
 from r3jax.config import build
 from r3jax.curate import (
     collecting,
     duplicates,
     filters,
     hints,
-    lines,
     making,
     report,
     result,

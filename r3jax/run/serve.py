@@ -16,7 +16,7 @@ from r3jax.compiles import CompileCounter
 from r3jax.rollout import crops, engine, online, weights
 from r3jax.run import pretrained, shapes, warm
 from r3jax.run.session import Stopped
-from r3jax.serve import chat, http, pictures, protocol
+from r3jax.serve import bodies, chat, http, pictures, protocol
 from r3jax.serve.desk import Desk, State
 
 
@@ -110,7 +110,7 @@ async def _serve(config: ServeConfig, start: pretrained.Pretrained, line: online
         start.tokenizer,
         line.engine.form,
         rules(config),
-        chat.Limits(config.max_body_bytes, answer_s=config.timeout_s),
+        bodies.Limits(config.max_body_bytes, answer_s=config.timeout_s),
         pictures.Sources(files, config.remote, config.max_pixels),
     )
     key = os.environ[config.key_variable].strip() if config.key_variable else None

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from r3jax import paths
 from r3jax.data import chat, images, traces, vlir
-from r3jax.evaluate import benchmarks, prompts, readers, replies, results
+from r3jax.evaluate import benchmarks, look_again, prompts, readers, replies, results
 from r3jax.evaluate.items import Item
 from r3jax.evaluate.prompts import Asking, Order
 from r3jax.records import Question, Verdict
-from r3jax.reward import answers, judge
+from r3jax.reward import judge
 from r3jax.reward.judge import Judge, JudgeRequest
 from r3jax.run import evaluate, origins
 
@@ -184,13 +184,12 @@ class LookAgain:
         """Scored by the rules that judge rollouts."""
         row = self.rows[number]
         answer = chat.answer_in(reply.text)
-        verdict = answers.judge_by_rules(answer, row.answer, row.source)
         return {
             "id": row.id,
             "question": row.question,
             "answer": answer,
             "gold": row.answer,
-            "score": float(verdict is Verdict.RIGHT),
+            "score": float(look_again.is_right(row, answer)),
             **_how(reply),
         }
 

@@ -22,7 +22,8 @@ from r3jax.data.tokenizer import Tokenizer
 from r3jax.orders import Order, Progress
 from r3jax.records import Group
 from r3jax.serve import pictures, protocol, questions, remote, replies
-from r3jax.serve.desk import RETRY_S, Answering, Desk
+from r3jax.serve.bodies import Bodies, Limits
+from r3jax.serve.desk import Answering, Desk
 from r3jax.serve.errors import RequestError
 from r3jax.serve.protocol import ChatRequest, Rules
 
@@ -30,17 +31,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 FETCH_S = 20.0  # for one image of the web
 READERS = 2  # threads that read bodies and images
-ARRIVING = 8  # whole bodies, of which so many bytes may be on their way in
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What is refused: larger bodies (413), bodies that come slower (408), answers that take
-    longer (504)."""
-
-    body_bytes: int = 2**25
-    body_s: float = 60.0
-    answer_s: float = 600.0
 
 
 class Chat:
@@ -56,10 +46,10 @@ class Chat:
         sources: pictures.Sources,
     ):
         self.desk, self.rules, self.limits, self.sources = desk, rules, limits, sources
+        self._bodies = Bodies(limits)
         self._form, self._bytes = form, tokenizer.token_bytes()
         self._pool = ThreadPoolExecutor(READERS, "read")
         self._client: aiohttp.ClientSession | None = None
-        self._arriving = 0  # bytes of bodies that are not read yet
 
     async def running(self, app: web.Application):
         """Around the life of the application."""
@@ -78,7 +68,7 @@ class Chat:
         self.desk.check_open()
         deadline = asyncio.get_running_loop().time() + self.limits.answer_s
         async with self._until(deadline):
-            asked = await self._read(protocol.read, await self._body(request), self.rules)
+            asked = await self._read(protocol.read, await self._bodies.read(request), self.rules)
         with self.desk.enter():
             head = _heading(asked)
             async with self._until(deadline):
@@ -117,47 +107,6 @@ class Chat:
     async def _read(self, function: Callable, *given) -> Any:
         """Calls a function that takes a while on a thread of the pool."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
-
-    async def _body(self, request: web.Request) -> bytes:
-        if request.content_type != "application/json":
-            raise RequestError(
-                415, f"expected a body of application/json, found {request.content_type[:40]}"
-            )
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise RequestError(415, "expected a body without Content-Encoding")
-        if (request.content_length or 0) > self.limits.body_bytes:
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(self.limits.body_s):
-                return await self._arrived(request)
-        except TimeoutError as error:
-            raise RequestError(
-                408, f"the body did not come within {self.limits.body_s:g} seconds"
-            ) from error
-
-    async def _arrived(self, request: web.Request) -> bytes:
-        """The body, as it comes: who sends slowly takes no more room than what has been sent."""
-        most, body = ARRIVING * self.limits.body_bytes, bytearray()
-        try:
-            async for part in request.content.iter_any():
-                body += part
-                self._arriving += len(part)
-                if len(body) > self.limits.body_bytes:
-                    raise self._too_large()
-                if self._arriving > most:
-                    raise RequestError(
-                        429, "too much is being sent: try again", code="busy", retry_s=RETRY_S
-                    )
-            return bytes(body)
-        finally:
-            self._arriving -= len(body)
-
-    def _too_large(self) -> RequestError:
-        return RequestError(
-            413,
-            f"a body has at most {self.limits.body_bytes} bytes: send smaller images",
-            code="too_large",
-        )
 
     async def _ticket(self, head: replies.Heading, asked: ChatRequest) -> Any:
         fetched = await self._fetch(asked)

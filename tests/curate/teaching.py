@@ -9,7 +9,6 @@ import random
 import threading
 from collections.abc import Callable
 
-from r3jax.curate import store
 from r3jax.data import frames, images, vlir
 from tests.scripted_endpoint import Reply
 
@@ -94,7 +93,7 @@ class School:
 
 def _key(row: dict, folder: pathlib.Path) -> tuple[str, str]:
     image = images.prepare(images.open_image(folder / row["image_path"]), vlir.VLIR_BOUNDS)
-    data = base64.b64encode(store.png(image)).decode()
+    data = base64.b64encode(images.to_png(image)).decode()
     return row["question"], f"data:image/png;base64,{data}"
 
 

@@ -7,7 +7,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from r3jax.curate import lines, samples, stages
+from r3jax import lines
+from r3jax.curate import samples, stages
 from r3jax.curate.samples import Decision, Hint, Sample, Usage, Verdict
 
 SAMPLES = [

@@ -15,10 +15,9 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from PIL import Image
 
 from r3jax import paths
-from r3jax.data import frames, looks, vlir
+from r3jax.data import frames, images, looks, vlir
 from r3jax.data.world import faces, layouts
 from r3jax.data.world.generate import SPLITS, WorldConfig, samples_of_picture
 from r3jax.data.world.noise import Lesson, NoiseConfig, teach
@@ -112,7 +111,7 @@ def _sft_row(directory: pathlib.Path, sample: Sample, image_path: str, noise: No
     for turn, segment in enumerate(lesson.segments[:-1]):
         look = looks.take_look(segment, sample.image, frame, earlier, _LOOK_RULES)
         path = f"crops/{sample.id}_{turn}.png"
-        _save_png(directory / path, look.crop)
+        (directory / path).write_bytes(images.to_png(look.crop))
         crops.append(path)
         earlier.append(look)
     return {
@@ -132,13 +131,8 @@ def _save_image(directory: pathlib.Path, sample: Sample, seed: int, config: Worl
     picture, turn = divmod(index, config.questions_per_image)
     path = f"images/{sample.split}-{seed}-{picture:07d}.png"
     if turn == 0:
-        _save_png(directory / path, sample.image)
+        (directory / path).write_bytes(images.to_png(sample.image))
     return path
-
-
-def _save_png(path: pathlib.Path, image: np.ndarray) -> None:
-    with path.open("wb") as file:
-        Image.fromarray(image).save(file, "PNG", compress_level=1)
 
 
 def _describe(

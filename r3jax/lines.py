@@ -30,11 +30,22 @@ def read(path: pathlib.Path) -> Iterator[tuple[dict, int]]:
             yield value, end
 
 
+def restore(path: pathlib.Path) -> list[dict]:
+    """The whole lines of a file that is added to from here on: a torn last one is cut off."""
+    found = list(read(path))
+    keep(path, found[-1][1] if found else 0)
+    return [value for value, _ in found]
+
+
 def keep(path: pathlib.Path, size: int) -> None:
-    """Cuts off what stands behind so many bytes."""
-    if path.is_file() and paths.size(path) > size:
-        with path.open("r+b") as file:
-            file.truncate(size)
+    """Cuts off what stands behind so many bytes, which end a line."""
+    if not path.is_file() or paths.size(path) <= size:
+        return
+    if paths.in_bucket(path):
+        paths.write_whole(path, paths.head(path, size).decode("utf-8"))
+        return
+    with path.open("r+b") as file:
+        file.truncate(size)
 
 
 def line(value: Mapping) -> str:
