@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from r3jax import paths
-from r3jax.data import frames
+from r3jax.data import frames, webp
 from r3jax.records import Region
 
 MAX_PIXELS = 2**26  # 67 megapixels, 192 MiB as RGB: above any camera or scan in the training sets
@@ -127,7 +127,12 @@ def open_image(
     """
     file = path.stream() if isinstance(path, StoredImage) else locate(path, root)
     try:
-        image = Image.open(_readable(file), formats=FORMATS)
+        readable = _readable(file)
+        if (found := _size_of_webp(readable)) and found[0] * found[1] > max_pixels:
+            raise _too_large(path, f"{found[0]} x {found[1]} pixels", max_pixels)
+        image = Image.open(readable, formats=FORMATS)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(
             str(path), ImageFault.MISSING, "a file", f"none at {file}", "check path and folder"
@@ -161,6 +166,16 @@ def _readable(file: pathlib.Path | BinaryIO) -> pathlib.Path | BinaryIO:
     """What Pillow can open: of a file in a bucket, its bytes."""
     in_bucket = isinstance(file, os.PathLike) and paths.in_bucket(file)
     return io.BytesIO(file.read_bytes()) if in_bucket else file
+
+
+def _size_of_webp(file: pathlib.Path | BinaryIO) -> tuple[int, int] | None:
+    """Width and height of a WebP, for which Pillow makes room as it opens it; None for others."""
+    if isinstance(file, os.PathLike):
+        with open(file, "rb") as opened:
+            return webp.size(opened.read(webp.HEADER_BYTES))
+    head = file.read(webp.HEADER_BYTES)
+    file.seek(0)
+    return webp.size(head)
 
 
 def _too_large(path: str | ImageSource, found: str, max_pixels: int) -> ImageError:

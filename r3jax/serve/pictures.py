@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from r3jax.data import images, webp
+from r3jax.data import images
 from r3jax.serve.errors import RequestError
 
 MOST_SCANS = 48  # of a JPEG, each of which goes over all pixels; usual ones have a dozen
@@ -97,17 +97,7 @@ def _open(
 
 
 def _open_sent(sent: Sent, max_pixels: int) -> np.ndarray:
-    """Opens an image whose size is known before there is room made for it, and that no more is to
-    be done for than its pixels ask."""
-    found = webp.size(sent.data[: webp.HEADER_BYTES])
-    if found is not None and found[0] * found[1] > max_pixels:
-        raise images.ImageError(
-            sent.place,
-            images.ImageFault.TOO_LARGE,
-            f"at most {max_pixels} pixels",
-            f"{found[0]} x {found[1]} pixels",
-            "shrink it",
-        )
+    """Opens an image that no more is to be done for than its pixels ask."""
     if sent.data[:2] == b"\xff\xd8" and (scans := sent.data.count(_SCAN)) > MOST_SCANS:
         raise images.ImageError(
             sent.place,
