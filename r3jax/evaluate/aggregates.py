@@ -4,6 +4,8 @@ A row is a mapping with `score`, 0 to 1, and the fields by which a benchmark gro
 programs, which call a score `is_correct`, `gpt_score` or `right`, do as well.
 """
 
+import contextlib
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +19,10 @@ def score_of(row: Row) -> float:
     """The score of a row. Raises: ValueError where it has none."""
     for name in SCORES:
         if row.get(name) is not None:
-            return float(row[name])
-    raise ValueError(f"row {dict(row)}: expected a score, as one of {', '.join(SCORES)}")
+            with contextlib.suppress(TypeError, ValueError):
+                if 0 <= (score := float(row[name])) <= 1:
+                    return score
+    raise ValueError(f"row {dict(row)}: expected a score, as one of {', '.join(SCORES)}, 0 to 1")
 
 
 def mean(rows: Sequence[Row]) -> float:
@@ -65,21 +69,29 @@ def vstar(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def mmvp(rows: Sequence[Row]) -> dict[str, float]:
-    """Single questions, and pairs of them (rows 1 and 2, 3 and 4, ...), of which both are right."""
-    index = "Index" if all("Index" in row for row in rows) else "index"
+    """Single questions, and pairs of them (rows 1 and 2, 3 and 4, ...), of which both are right;
+    only pairs of which both are there."""
+    name = "Index" if all("Index" in row for row in rows) else "index"
 
     def pair(row: Row) -> int:
-        return (int(row[index]) - 1) // 2
+        index = str(row[name])
+        if not re.fullmatch(r"0*[1-9]\d*(?:\.0)?", index):
+            raise ValueError(f"MMVP: {name} {index}: expected a whole number from 1 on")
+        return (int(float(index)) - 1) // 2
 
-    if any(len(both) != 2 for both in groups(rows, pair).values()):
-        raise ValueError(f"MMVP: expected both rows of each pair, with {index} from 1 on")
-    return {"accuracy": mean(rows), "pair_accuracy": all_right(rows, pair)}
+    pairs = groups(rows, pair)
+    if any(len(found) > 2 for found in pairs.values()):
+        raise ValueError(f"MMVP: expected two rows of each pair, found more with the same {name}")
+    whole = [row for row in rows if len(pairs[pair(row)]) == 2]
+    return {"accuracy": mean(rows), "pair_accuracy": all_right(whole, pair)}
 
 
 def cvbench(rows: Sequence[Row]) -> dict[str, float]:
     """2D as the mean of its two sources, 3D, their mean (as Cambrian reports it), and the mean over
     rows; of files of one kind that one alone."""
-    of_kind = groups(rows, lambda row: row["type"])
+    of_kind = groups(rows, lambda row: str(row["type"]).upper())
+    if unknown := set(of_kind) - {"2D", "3D"}:
+        raise ValueError(f"CV-Bench: type {sorted(unknown)[0]!r}: expected 2D or 3D")
     sources = groups(of_kind.get("2D", []), lambda row: row["source"])
     flat = sum(map(mean, sources.values())) / max(1, len(sources))
     kinds = {"2D": flat, "3D": mean(of_kind.get("3D", []))}

@@ -7,6 +7,7 @@ No judge is asked: an answer that rules cannot read is wrong.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,10 +35,16 @@ def score(benchmark: str, prediction: str, sample: Sample) -> float:
     are asked for, `prediction` may be a whole reply; text is compared to the letter, and is to be
     what `replies.answer_of` takes out of one.
 
-    Raises: ValueError for a benchmark that is not known, and a sample without its answer, or with
-    one that is none of its options, or neither yes nor no where one of them is asked for.
+    Fields that are None or NaN, as tables have them, count as missing.
+
+    Raises: ValueError for a benchmark that is not known, a prediction that is no text, and a sample
+    without its answer, or with one that is none of its options, or neither yes nor no where one of
+    them is asked for.
     """
-    return find(benchmark).score(prediction, sample)
+    known = find(benchmark)
+    if not isinstance(prediction, str):
+        raise ValueError(f"{known.name}: prediction {prediction!r}: expected text")
+    return known.score(prediction, {k: v for k, v in sample.items() if not _is_missing(v)})
 
 
 def aggregate(benchmark: str, rows: Sequence[aggregates.Row]) -> dict[str, float]:
@@ -86,6 +93,8 @@ def _option(prediction: str, sample: Sample) -> float:
     options = choices.bare(options) or [""] * MOST_OPTIONS
     answer = _answer(sample)
     wanted = choices.wanted(answer, options)
+    if wanted is None and not any(options):
+        raise ValueError(f"answer {answer!r} is no letter, and the sample has no choices")
     if wanted is None:
         raise ValueError(f"answer {answer!r} is none of the options {options}")
     said = yes_no.said(prediction)
@@ -96,10 +105,10 @@ def _option(prediction: str, sample: Sample) -> float:
 
 
 def _choices(sample: Sample) -> list[str]:
-    found = sample.get("choices")
-    if isinstance(found, str):
-        raise ValueError(f"choices {found!r}: expected a list of texts, found one text")
-    return [] if found is None else ["" if one is None else str(one) for one in found]
+    found = sample.get("choices", ())
+    if isinstance(found, str) or not _is_many(found):
+        raise ValueError(f"choices {found!r}: expected a list of texts")
+    return ["" if _is_missing(one) else str(one) for one in found]
 
 
 def _yes_no(prediction: str, sample: Sample) -> float:
@@ -123,7 +132,7 @@ def _mathvista(prediction: str, sample: Sample) -> float:
             sample.get("answer_type") or "text",
             _choices(sample),
             sample.get("precision"),
-            sample.get("unit"),
+            str(sample.get("unit", "")),
         )
     )
 
@@ -137,24 +146,24 @@ def _mmk12(prediction: str, sample: Sample) -> float:
 
 
 def _answer(sample: Sample) -> Any:
-    if sample.get("answer") is not None:
-        return sample["answer"]
-    return _answers(sample)[0]
+    return sample["answer"] if "answer" in sample else _answers(sample)[0]
 
 
 def _answers(sample: Sample) -> list[str]:
-    found = sample.get("answers")
-    if found is None:
-        found = sample.get("answer")
-    found = [found] if found is None or isinstance(found, str) or not _is_many(found) else found
-    found = [one for one in found if one is not None]
+    found = sample.get("answers", sample.get("answer", ()))
+    found = [found] if isinstance(found, str) or not _is_many(found) else found
+    found = [str(one) for one in found if not _is_missing(one)]
     if not found:
         raise ValueError(f"sample {dict(sample)}: expected an answer, or answers")
-    return [str(one) for one in found]
+    return found
 
 
 def _is_many(value: Any) -> bool:
     return hasattr(value, "__iter__")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 TABLE = {

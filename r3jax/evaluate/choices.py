@@ -109,7 +109,8 @@ def wanted(answer: object, options: Sequence[str]) -> int | None:
     >>> wanted(1, ["red", "blue"]), wanted("(b)", ["red", "blue"]), wanted("Blue", ["red", "blue"])
     (1, 1, 1)
     """
-    if isinstance(answer, numbers.Integral) and not isinstance(answer, bool):
+    is_number = isinstance(answer, numbers.Real) and not isinstance(answer, bool)
+    if is_number and float(answer).is_integer():  # a float in a table with gaps
         return int(answer) if 0 <= answer < len(options) else None
     return chosen(str(answer), options)
 

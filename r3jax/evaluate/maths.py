@@ -26,7 +26,7 @@ def is_right_vista(
     answer_type: str,
     options: Sequence[str] | None,
     precision: float | None,
-    unit: str | None = None,
+    unit: str = "",
 ) -> bool:
     """Whether a reply answers a question of MathVista.
 

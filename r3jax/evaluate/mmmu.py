@@ -11,7 +11,7 @@ _KEYS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", 
 _NUMBERS = (
     r"-?\b\d{1,3}(?:,\d{3})++\b",
     r"-?(?<!\d)\d+(?:\.\d+)?[eE][+-]?\d+",
-    r"-?(?<!\d)(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])",
+    r"-?(?:(?<!\d)\d+(?:\.\d+|\b)|\.\d+)(?![eE][+-]?\d+)(?![,\d])",
 )
 
 
@@ -37,13 +37,17 @@ def candidates(reply: str) -> set[str | float]:
 
 
 def _key_phrases(reply: str) -> Iterable[str]:
-    """The shortest text after a key word of each line; the whole reply where there is none."""
+    """The shortest text after a key word of each line; the whole reply where there is none. A key
+    word that ends its line leaves nothing, and what the earlier ones found is lost with it."""
     text = reply.strip().strip(".").lower()
     lines, found = text.split("\n"), []
     for number, line in enumerate(lines):
         keys = (*_KEYS, "=") if number == len(lines) - 1 else _KEYS  # the last may be an equation
-        after = [line.rpartition(key)[2].strip() for key in keys if key in line]
-        shortest = min((one for one in after if one), key=len, default="")
+        shortest = ""
+        for key in keys:
+            if key in line:
+                after = line.rpartition(key)[2].strip()
+                shortest = min(shortest or after, after, key=len)
         if shortest and shortest not in {":", ",", ".", "!", "?", ";", "'"}:
             found.append(shortest)
     return found or [text]

@@ -90,6 +90,8 @@ def anls(answer: str, references: Sequence[str]) -> float:
 def _relative_distance(given: str, reference: str) -> float:
     longest = max(len(given.upper()), len(reference.upper()))
     first, second = (" ".join(text.lower().split()) for text in (given, reference))
+    if abs(len(first) - len(second)) > (1 - ANLS_THRESHOLD) * longest:
+        return 1.0  # as good as any distance over the threshold, and long replies take no time
     return edit_distance(first, second) / longest if longest else 0.0
 
 
@@ -112,10 +114,11 @@ def edit_distance(first: str, second: str) -> int:
 
 def exact_match(answer: str, reference: str) -> float:
     """Whether answer and reference are the same words: in lower case, without punctuation, which
-    is taken out of words, too ("t-shirt" is "tshirt"). One without any words matches nothing.
+    is taken out of words, too ("t-shirt" is "tshirt"). Punctuation alone is itself only.
 
     Source: GQA, as lmms-eval scores it, but for answers of punctuation alone.
     """
+    first, second = answer.strip().lower(), reference.strip().lower()
     taken_out = str.maketrans("", "", string.punctuation)
-    given, wanted = (text.strip().lower().translate(taken_out) for text in (answer, reference))
-    return float(bool(given) and given == wanted)
+    given, wanted = first.translate(taken_out), second.translate(taken_out)
+    return float(given == wanted if given else first == second)

@@ -4,7 +4,7 @@ import re
 
 from r3jax.evaluate import replies
 
-_WORD = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_]|['\u2019.]\w)")
+_WORD = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_]|['\u2019]\w|\.\d)")  # "no.5" is a number
 _OPENS = re.compile(r"\W*yes\b(?!\W*(?:and|or|/|no\b|maybe))")
 _STATES = re.compile(r"\banswer(?:\W*is)?\W*yes\b(?!\W*(?:and|or|/)\W*no\b)")
 

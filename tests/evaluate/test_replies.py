@@ -88,8 +88,10 @@ def test_yes_is_decisive_where_it_opens_a_reply_or_is_said_to_be_the_answer():
         "Answer: yes. No dog.",
     ):
         assert evaluate.score("VSR", reply, {"answer": "yes"}) == 1, reply
-    for reply in ("Yes, no, maybe.", "Yes, and no.", "No, yes"):
+    for reply in ("Yes, no, maybe.", "Yes, and no.", "No, yes", "yes.no"):
         assert evaluate.score("VSR", reply, {"answer": "yes"}) == 0, reply
+    assert evaluate.score("VSR", "No.It is not there.", {"answer": "no"}) == 1
+    assert evaluate.score("VSR", "See no.5", {"answer": "no"}) == 0
     named = {"answer": "A", "choices": ["Yes", "No"]}
     assert evaluate.score("MMStar", "Yes, there is no error.", named) == 1
 

@@ -5,7 +5,9 @@ the published VLM-R3 code gave.
 """
 
 import json
+import math
 import pathlib
+import time
 
 import pytest
 
@@ -51,6 +53,19 @@ def test_text_has_the_scores_of_lmms_eval(benchmark, name):
         assert found == pytest.approx(case["expected_lmms_eval"], abs=1e-9), case
 
 
+def test_an_answer_of_punctuation_alone_is_no_other_punctuation():
+    assert evaluate.score("GQA", "!", {"answer": "!"}) == 1
+    assert evaluate.score("GQA", "!", {"answer": "."}) == 0
+    assert evaluate.score("GQA", "", {"answer": "."}) == 0
+
+
+def test_a_long_reply_to_a_document_is_as_far_off_as_its_length_says_in_no_time():
+    began = time.monotonic()
+    assert evaluate.score("DocVQA", "x" * 100_000, {"answers": ["x" * 3_000] * 10}) == 0
+    assert time.monotonic() - began < 1
+    assert evaluate.score("DocVQA", "ab" * 10, {"answers": ["a" * 10]}) == 0.5
+
+
 def test_yes_and_no_are_read_as_both_published_scorers_do_where_they_agree():
     for case in cases("hallusion_yesno"):
         found = evaluate.score("HallusionBench", case["prediction"], sample(case))
@@ -82,6 +97,18 @@ def test_open_questions_of_mmmu_are_judged_by_its_published_rules():
         assert found == case["expected_score"], case
         read = sorted(map(repr, mmmu.candidates(case["prediction"])))
         assert read == sorted(case["expected_parsed_set"]), case
+
+
+@pytest.mark.parametrize(
+    "reply, read",
+    [
+        ("x = 1.2.3", {"1.2.3", 1.2, 0.3}),  # a point opens a number, digits before it or not
+        ("It could be 12,34 is \nso 5", {5.0}),  # a key word at the end leaves nothing of its line
+        ("so 7 is \nThe total: 8", {"so 7 is \nthe total: 8", 7.0, 8.0}),
+    ],
+)
+def test_odd_replies_to_open_questions_are_read_as_mmmu_reads_them(reply, read):
+    assert mmmu.candidates(reply) == read
 
 
 def test_plain_letters_have_the_verdicts_of_published_scorers():
@@ -159,6 +186,15 @@ def test_aggregates_are_those_that_are_reported():
             assert found[ours] == pytest.approx(wanted, abs=1e-3), (case["id"], theirs)
 
 
+def test_pairs_of_mmvp_count_where_both_rows_are_there():
+    rows = [{"Index": number, "score": number != 2} for number in (4, 1, 3, 2, 5)]
+    assert evaluate.aggregate("MMVP", rows) == {"accuracy": 80.0, "pair_accuracy": 50.0}
+    with pytest.raises(ValueError, match="MMVP: Index 0: expected a whole number from 1 on"):
+        evaluate.aggregate("MMVP", [{"Index": 0, "score": 1}, {"Index": 1, "score": 1}])
+    with pytest.raises(ValueError, match="expected two rows of each pair"):
+        evaluate.aggregate("MMVP", [{"index": 1, "score": 1}] * 3)
+
+
 def test_hallusion_bench_is_counted_by_questions_figures_and_both():
     for case in cases("hallusion_aggregate"):
         if not case.get("agree"):
@@ -188,5 +224,22 @@ def test_benchmarks_are_known_by_any_spelling_and_errors_say_what_is_expected():
         evaluate.score("DocVQA", "A", {"question": "?"})
     with pytest.raises(ValueError, match="answer 'steel' is none of the options"):
         evaluate.score("MMStar", "A", {"answer": "steel", "choices": GLOVES})
-    with pytest.raises(ValueError, match="expected a score, as one of score"):
-        evaluate.aggregate("GQA", [{"prediction": "A"}])
+    for row in ({"prediction": "A"}, {"score": float("nan")}, {"score": "right"}, {"score": 100}):
+        with pytest.raises(ValueError, match="expected a score, as one of score"):
+            evaluate.aggregate("GQA", [row])
+    with pytest.raises(ValueError, match="CV-Bench: type '4D': expected 2D or 3D"):
+        evaluate.aggregate("CV-Bench", [{"type": "4D", "source": "COCO", "score": 1}])
+
+
+def test_a_sample_from_a_table_with_gaps_is_scored_and_what_it_lacks_is_said():
+    gaps = dict.fromkeys(("choices", "question", "question_type", "unit", "precision"), math.nan)
+    assert evaluate.score("MathVista", "2", {**gaps, "answer": "2", "answer_type": "integer"}) == 1
+    assert evaluate.score("ScienceQA", "B", {"answer": 1.0, "choices": ["red", "blue"]}) == 1
+    with pytest.raises(ValueError, match="answer 'blue' is no letter, and the sample has no choi"):
+        evaluate.score("MMStar", "B", {**gaps, "answer": "blue"})
+    with pytest.raises(ValueError, match="expected an answer, or answers"):
+        evaluate.score("GQA", "B", {"answer": math.nan})
+    with pytest.raises(ValueError, match="choices 3: expected a list of texts"):
+        evaluate.score("MMStar", "B", {"answer": "B", "choices": 3})
+    with pytest.raises(ValueError, match="GQA: prediction None: expected text"):
+        evaluate.score("GQA", None, {"answer": "B"})
