@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from r3jax.evaluate import aggregates, choices, maths, mmmu, replies, vqa, yes_no
+from r3jax.evaluate import aggregates, choices, maths, mmmu, option_lists, replies, vqa, yes_no
 
 Sample = Mapping[str, Any]
 MOST_OPTIONS = 8  # letters that may be meant where the options are not given
@@ -89,8 +89,8 @@ def _key(name: str) -> str:
 
 
 def _option(prediction: str, sample: Sample) -> float:
-    options = _choices(sample) or choices.options_in(str(sample.get("question") or ""))
-    options = choices.bare(options) or [""] * MOST_OPTIONS
+    options = _choices(sample) or option_lists.options_in(str(sample.get("question") or ""))
+    options = option_lists.bare(options) or [""] * MOST_OPTIONS
     answer = _answer(sample)
     wanted = choices.wanted(answer, options)
     if wanted is None and not any(options):

@@ -12,7 +12,7 @@ from typing import Any
 
 from r3jax.data.images import ImageSource
 from r3jax.data.tables import TableError, TableRow
-from r3jax.evaluate import choices
+from r3jax.evaluate import option_lists
 
 LETTERS = string.ascii_uppercase[:10]
 _MARK = re.compile(r"<image\s*(\d*)>")
@@ -68,7 +68,7 @@ def option_item(
 
     Raises: TableError where there are no options or the answer is none of them.
     """
-    options = choices.bare(options)
+    options = option_lists.bare(options)
     if len(options) < 2:
         raise TableError(f"{row.where}: expected options, found {options}")
     if isinstance(answer, str):

@@ -11,11 +11,18 @@ from r3jax.reward import answers, expressions, normalise
 MOST_CHARACTERS = 400  # of an expression
 _NUMBER = r"[-+]?(?:\d++(?:,\d{3})*+\.?+\d*+|\.\d++)"
 _STATED = re.compile(rf"(?:\bis|\banswer:?|=)[\s*]*\$?({_NUMBER})\$?\**[.\s]*$", re.IGNORECASE)
-_SAID = re.compile(r"^.*\b(?:answer|result|is)\b\s*(?:is\b|:)?\s*", re.IGNORECASE | re.DOTALL)
-_UNIT = re.compile(  # of a number: a word or two, none of which makes another number of it
-    rf"({_NUMBER})(?:\s+|\s*\\(?:text|mathrm)\{{\s*|(?=[A-Za-z]{{2}}))"
+_SAID = re.compile(
+    r"^.*\b(?:answer|result|is|are)\b\s*(?:(?:is|equals|(?:should|would|must) be)\b|:)?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_WORDS = (  # a word or two, none of which makes another number of the one before it
     r"(?!(?:or|and|to|times|plus|minus|divided|more|less|pi|sqrt|x|y|n|hundred|thousand|million"
-    r"|billion|dozen)\b)[A-Za-z][^\d]*"
+    r"|billion|dozen)\b)[A-Za-z][^\d]*(?:\^\{?[23]\}?)?"
+)
+_UNIT = re.compile(  # after a number; after an expression of more than one letter, or set as text
+    rf"({_NUMBER})(?:\s+|(?=[A-Za-z]{{2}})){_WORDS}"
+    r"|([^A-Za-z\\]*(?:\\[A-Za-z]+[^A-Za-z\\]*)*?)"
+    rf"(?:\s*\\(?:text|mathrm)\{{\s*|\s+(?=[A-Za-z]{{2}})){_WORDS}"
 )
 
 
@@ -69,21 +76,23 @@ def is_right_vision(reply: str, answer: str | int, options: Sequence[str]) -> bo
 
     Source: our own departure. Published scorers evaluate text as a program.
     """
-    text = normalise.unwrap(_last_boxed(replies.answer_of(reply)))
+    text = _last_boxed(replies.answer_of(reply))
     if not options:
         return _same_value(text[-MOST_CHARACTERS:], str(answer))
     same = [
         number for number, one in enumerate(options) if _same_value(text, one, with_percent=False)
     ]
-    is_letter = re.fullmatch(r"\(?[A-J]\)?\.?", text) is not None
+    is_letter = re.fullmatch(r"\(?[A-J]\)?\.?", normalise.unwrap(text)) is not None
     given = same[0] if len(same) == 1 and not is_letter else choices.chosen(text, options)
     return given is not None and given == choices.wanted(answer, options)
 
 
 def is_right_by_rules(reply: str, answer: str, source: str) -> bool:
     """Whether the rules that judge rollouts find a reply right."""
-    text = _said_of(_last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:])
-    return answers.judge_by_rules(text, answer, source) is Verdict.RIGHT
+    text = _last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:]
+    return any(
+        answers.judge_by_rules(one, answer, source) is Verdict.RIGHT for one in _expressions(text)
+    )
 
 
 def is_number(text: str) -> bool:
@@ -97,8 +106,9 @@ def _digits(precision: float | None) -> int | None:
 
 
 def _value(text: str) -> float | None:
-    """The number that a text is, or states in its first line or at its end."""
-    for one in (text, text.split("\n")[0]):
+    """The number that a text is, or states in its first or last line, or at its end."""
+    lines = text.split("\n")
+    for one in (text, lines[0], lines[-1]):
         if (found := _number(normalise.unwrap(one))) is not None:
             return found
     stated = _STATED.search(normalise.unwrap(text))
@@ -133,7 +143,7 @@ def _same_value(text: str, answer: str, with_percent: bool = True) -> bool:
     if len(text) > MOST_CHARACTERS:
         return False
     wanted = _plain(answer)
-    for given in dict.fromkeys((_plain(text), _plain(_said_of(text)))):
+    for given in dict.fromkeys(map(_plain, (text, *_expressions(text)))):
         if not given:
             continue
         percent = given.removesuffix("/100") if with_percent else given
@@ -141,7 +151,7 @@ def _same_value(text: str, answer: str, with_percent: bool = True) -> bool:
             return True
         if re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+|\b(?:pi|sqrt)\b", "", given)):
             continue  # words: as products of letters they would be the same in any order
-        if expressions.same_value(given, wanted):
+        if any(expressions.same_value(one, wanted) for one in (given, percent)):
             return True
         decimals = re.fullmatch(r"-?\d*+\.(\d{2,})", given)
         if decimals and not re.fullmatch(r"-?\d*+\.?+\d*+", wanted):
@@ -151,12 +161,24 @@ def _same_value(text: str, answer: str, with_percent: bool = True) -> bool:
     return False
 
 
+def _expressions(text: str) -> list[str]:
+    """What may be the expression that a text says: what it comes to, its last line, and its first
+    where words follow."""
+    first, *more = text.strip().split("\n")
+    found = [_said_of(text)]
+    if more:
+        found.append(_said_of(more[-1]))
+        if "=" not in first and re.search(r"[^\W\d_]{2}", more[-1]):
+            found.append(_said_of(first))
+    return found
+
+
 def _said_of(text: str) -> str:
     """An expression without what is said before it ("The answer is 3") and its unit."""
     text = normalise.unwrap(_SAID.sub("", _without_layout(text)))
     text = re.split(r"\\approx|\u2248", text)[0].rpartition("=")[2].strip()
     unit = _UNIT.fullmatch(text)
-    return unit[1] if unit else text
+    return (unit[1] or unit[2]) if unit else text
 
 
 def _without_layout(text: str) -> str:

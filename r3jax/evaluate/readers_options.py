@@ -3,7 +3,7 @@
 import re
 
 from r3jax.data.tables import TableError, TableRow
-from r3jax.evaluate import choices, items
+from r3jax.evaluate import items, option_lists
 from r3jax.evaluate.items import Asked, Item
 
 IMAGE = ("image", "image_path")
@@ -97,7 +97,7 @@ def mmmu(row: TableRow) -> Item:
 def _options(row: TableRow, *names: str) -> list[str]:
     """Options in columns A, B, ..., or of the first of these columns: a list, or a text of all."""
     found = items.lettered(row) or items.listed(items.needed(row, *names))
-    return found if len(found) > 1 else choices.options_in(found[0])
+    return found if len(found) > 1 else option_lists.options_in(found[0])
 
 
 def _listed_or_lettered(row: TableRow, *names: str) -> tuple[str, list[str]]:
@@ -105,7 +105,7 @@ def _listed_or_lettered(row: TableRow, *names: str) -> tuple[str, list[str]]:
     asked = items.text(row, *names)
     if options := items.lettered(row):
         return asked, options
-    stem, options = choices.split(asked)
+    stem, options = option_lists.split(asked)
     if not options:
         raise TableError(f"{row.where}: expected options within {asked[:200]!r}, as (A), (B)")
     return stem, options

@@ -19,6 +19,7 @@ _POINTS = (0.7310585, 1.6180339, 2.2360679)  # where variables are evaluated
 _TOKEN = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|pi|sqrt|[A-Za-z]|[-+*/^(){}\[\]])")
 _REPLACEMENTS = (
     (r"\\[dt]frac", r"\\frac"),
+    (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
     (r"\\left|\\right|\\[,;!: ]|\$", ""),
     (r"\\(?:text|mathrm|mbox)\{([^{}]*)\}", r"\1"),
     (r"\\cdot|\\times|×|·", "*"),  # noqa: RUF001

@@ -18,7 +18,7 @@ DIGIT_WORDS = {
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 _WRAPPERS = (
     re.compile(r"\\boxed\{(.*)\}", re.DOTALL),
-    re.compile(r"\\text\{([^{}]*)\}"),
+    re.compile(r"\\(?:text(?:bf|rm)?|math(?:bf|rm)|boldsymbol)\{((?:[^{}]|\{[^{}]*\})*)\}"),
     re.compile(r"\$\$(.*)\$\$|\$([^$]*)\$", re.DOTALL),
     re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL),
     re.compile(r"\*\*(.*)\*\*", re.DOTALL),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r3jax import evaluate
-from r3jax.evaluate import choices, replies
+from r3jax.evaluate import choices, option_lists, replies
 
 GLOVES = ("rubber", "cotton", "kevlar", "leather")
 
@@ -67,11 +67,30 @@ def test_a_number_is_read_in_a_reply(benchmark, reply, right):
         ("12\\,\\text{cm}", "12"),
         ("\\boxed{\\sqrt{3} \\approx 1.73}", "\\sqrt{3}"),
         ("monday", "Monday"),
+        ("2\\sqrt{3}\\text{ cm}^2", "2\\sqrt{3}"),
+        ("\\frac{1}{2} cm", "0.5"),
+        ("The answer should be \\pi", "\\pi"),
+        ("\\mathbf{\\frac{1}{2}}", "0.5"),
+        ("12.0\\%", "12"),
+        ("1/2\nBecause it is half.", "0.5"),
+        ("We add 2 and 3:\n\n$5$", "5"),
+        ("There are 5 ways.", "5"),
     ],
 )
 def test_expressions_are_the_same_however_they_are_set(reply, answer):
     assert evaluate.score("MathVision", reply, {"answer": answer}) == 1
     assert evaluate.score("MathVision", reply, {"answer": "17"}) == 0
+
+
+def test_the_last_line_is_the_answer_and_the_first_only_where_words_follow():
+    for benchmark in ("MathVision", "MMK12"):
+        assert evaluate.score(benchmark, "12\n13", {"answer": "13"}) == 1
+        assert evaluate.score(benchmark, "12\n13", {"answer": "12"}) == 0
+        assert evaluate.score(benchmark, "x = 12\nso it is 13", {"answer": "12"}) == 0
+    vista = {"answer_type": "integer", "question_type": "free_form", "answer": "8"}
+    assert evaluate.score("MathVista", "There are 3 and 5 of them.\n8", vista) == 1
+    named = {"answer": "C", "choices": ["2", "3", "4"]}
+    assert evaluate.score("MathVision", "C\nAll others are too small.", named) == 1
 
 
 def test_a_number_within_another_is_no_option():
@@ -98,10 +117,10 @@ def test_yes_is_decisive_where_it_opens_a_reply_or_is_said_to_be_the_answer():
 
 def test_options_are_read_out_of_the_questions_of_data_sets():
     listed = "x\nA. red\nB. blue\nAnswer with the option's letter from the given choices directly."
-    assert choices.options_in(listed) == ["red", "blue"]
-    assert choices.options_in("Options: A: red, B: blue, C: green") == ["red", "blue", "green"]
-    assert choices.options_in("(A)foo\n(B)bar") == ["foo", "bar"]
-    assert choices.options_in("What is it?") == []
+    assert option_lists.options_in(listed) == ["red", "blue"]
+    assert option_lists.options_in("Options: A: red, B: blue, C: green") == ["red", "blue", "green"]
+    assert option_lists.options_in("(A)foo\n(B)bar") == ["foo", "bar"]
+    assert option_lists.options_in("What is it?") == []
     given = {"answer": "A", "choices": ["(A) red", "(B) blue"]}
     assert evaluate.score("MME-RealWorld", "red", given) == 1
 
@@ -122,7 +141,7 @@ READ = {
     "A": (
         "answer is A) rubber", "a", "(A) rubber", "A\n\nThe glove is shiny.", "A for sure",
         "The answer is A\nThe glove is shiny", "Answer: A\nBecause cotton would look different.",
-        "The answer is A based on the shine",
+        "The answer is A based on the shine", "It's A I think", "a\nThe glove is shiny.",
     ),
     "B": (
         "B", "(B)", "**B**", "`B`", "Ｂ", "<B>", "/B", "\\boxed{B}", "$\\boxed{\\text{B}}$", "b",  # noqa: RUF001
@@ -144,10 +163,15 @@ READ = {
         "the answer is b because it is woven", "{'answer': 'B'}", "A can be ruled out. B",
         "It is B because leather is not woven", "<thinking>It is A</thinking>B",
         "<think>put it in <answer></answer>.</think>\n\nThe answer is B",
+        "Both A and C are possible, but B is the correct answer.", "A or B, but B is better.",
+        "First I thought A, but on reflection B.", "A is too shiny, C is too stiff. Hence B.",
+        "Eliminate A. B remains.", "A is excluded, so **B**.", "The left one is C, so (B)",
+        "I doubt whether A is right. B is right.", "A, C and D can be eliminated. It must be B",
     ),
     "C": (
         "It could be A, but I choose C.", "Because of the ABC rule, C",
         "The answer cannot be A, so it must be C.",
+        "The answer is C. D is not right since it is not brown.",
     ),
     "D": (
         "Answer is d", "It is either C or D. I will go with D.",
@@ -160,7 +184,8 @@ READ = {
         "(A) rubber\n(B) cotton\n(C) kevlar\n(D) leather", "I'm sorry, I cannot answer.",
         "Option B or option C", "cotton is not the material", "cotton is unlikely", "no rubber",
         "it cannot be cotton", "not rubber or cotton", "Not A or B", "I can't choose B", "不选A",
-        "It isn\u2019t rubber.", "The answers are A, B", "Answer: B or maybe C",
+        "It isn\u2019t rubber.", "so A, B or C", "B is right of A", "A is correct, B is correct",
+        "The answers are A, B", "Answer: B or maybe C",
     ),
 }  # fmt: skip
 
@@ -194,6 +219,22 @@ def test_a_reply_chooses_what_a_careful_reader_finds_in_it(letter, written):
         ("1000", ("1,000", "5"), 0),
         ("two", ("1", "2"), 1),
         ("red", ("red", "red", "blue"), None),
+        ("solution", ("a solution", "a mixture"), 0),
+        ("The table.", ("The chair", "The table"), 1),
+        ("The answer is b only.", ("both a and b", "a only", "b only"), 2),
+        ("There are two chairs.", ("1", "2", "3"), 1),
+        ("There is only one chair.", ("1", "2", "3"), 0),
+        ("one or two", ("0", "1", "2"), None),
+        ("The one on the left is a two-seater", ("1", "2", "3"), None),
+        ("30 degrees", ("20\u00b0", "30\u00b0"), 1),
+        ("6 dollars", ("$6", "$7"), 0),
+        ("It is 25 percent.", ("20%", "25%"), 1),
+        ("The exit is 25.", ("Exit 5", "Exit 15", "Exit 25"), 2),
+        ("10", ("5 km", "10 km"), 1),
+        ("10 miles", ("5 km", "10 km"), None),
+        ("5 and 10", ("5 km", "10 km"), None),
+        ("-10", ("5 km", "10 km"), None),
+        ("10", ("5 km", "10 m"), None),
     ],
 )
 def test_options_are_known_by_their_words(reply, options, number):
