@@ -88,11 +88,13 @@ def is_right_vision(reply: str, answer: str | int, options: Sequence[str]) -> bo
 
 
 def is_right_by_rules(reply: str, answer: str, source: str) -> bool:
-    """Whether the rules that judge rollouts find a reply right."""
+    """Whether the rules that judge rollouts find a reply right. A number needs no unit, even where
+    the answer has one."""
     text = _last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:]
-    return any(
-        answers.judge_by_rules(one, answer, source) is Verdict.RIGHT for one in _expressions(text)
-    )
+    pairs = [(one, answer) for one in (text, *_expressions(text))]
+    if is_number(text) and (bare := _said_of(answer)):
+        pairs.append((text, bare))
+    return any(answers.judge_by_rules(*pair, source) is Verdict.RIGHT for pair in pairs)
 
 
 def is_number(text: str) -> bool:

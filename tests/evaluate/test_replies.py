@@ -93,6 +93,11 @@ def test_the_last_line_is_the_answer_and_the_first_only_where_words_follow():
     assert evaluate.score("MathVision", "C\nAll others are too small.", named) == 1
 
 
+def test_a_number_needs_no_unit_and_has_no_other_one():
+    for reply, right in (("12cm", 1), ("12 cm", 1), ("12", 1), ("12 m", 0), ("13", 0)):
+        assert evaluate.score("MMK12", reply, {"answer": "12 cm"}) == right, reply
+
+
 def test_a_number_within_another_is_no_option():
     asked = {"answer": "B", "choices": ["2", "3", "4"]}
     for reply in ("\\boxed{1/3}", "\\boxed{\\sqrt{3}}", "\\boxed{3\\pi}", "-3", "3:1", "3%", "0.3"):
