@@ -17,11 +17,10 @@ SCORES = ("score", "is_correct", "gpt_score", "right")
 
 def score_of(row: Row) -> float:
     """The score of a row. Raises: ValueError where it has none."""
-    for name in SCORES:
-        if row.get(name) is not None:
-            with contextlib.suppress(TypeError, ValueError):
-                if 0 <= (score := float(row[name])) <= 1:
-                    return score
+    found = next((row[name] for name in SCORES if row.get(name) is not None), None)
+    with contextlib.suppress(TypeError, ValueError):
+        if 0 <= (score := float(found)) <= 1:
+            return score
     raise ValueError(f"row {dict(row)}: expected a score, as one of {', '.join(SCORES)}, 0 to 1")
 
 

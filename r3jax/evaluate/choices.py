@@ -35,6 +35,9 @@ _HEDGE = re.compile(
     r"\s*(?:,|or|and|/|&)\s*(?:or\s+|maybe\s+|option\s+)?\(?[A-H]\b"
     r"(?!\s*[.):]?\s+(?!or\b|and\b)\w)"
 )
+_LINE = re.compile(
+    r"[\s*_#>-]*(?:Option |Answer: )?\(?(?P<letter>[A-J])[).:]*[*_\s]+(?P<words>[^*_]+)[*_\s]*"
+)
 _PRAISED = re.compile(  # a letter that is said to be right, not on the right
     rf"(?<![{LATIN}\\^+#'])(?P<letter>[A-J])[)\].]?\s+(?:is|would be|must be|seems|looks)\s+"
     r"(?:(?:the|clearly|definitely|probably|indeed|therefore|thus)\s+)*"
@@ -42,6 +45,7 @@ _PRAISED = re.compile(  # a letter that is said to be right, not on the right
     r"(?=\W*$|[.,;:!)]|\s+(?:because|since|as|than|here|option|choice|answer|one)\b)"
 )
 _IF = re.compile(r"\b(?:if|whether)\s+(?:option\s+)?\(?$", re.IGNORECASE)
+_MOST = 400  # characters in which an option is said
 _BACK = 60  # characters before a letter that may say what it is
 _SMALL = re.compile(r"\b(?:option|choice)\s+$", re.IGNORECASE)
 _VERB = (
@@ -79,7 +83,7 @@ def chosen(reply: str, choices: Sequence[str]) -> int | None:
         return same[0] if len(same) == 1 else None
     if (stated := _last_stated(answer, choices)) is not None:
         return stated
-    for read in (_praised, _letters, wordings.named, wordings.counted, wordings.by_figure):
+    for read in (_lines, _praised, _letters, wordings.named, wordings.counted, wordings.by_figure):
         if found := set(read(answer, choices)):
             return found.pop() if len(found) == 1 else None
     return None
@@ -97,7 +101,7 @@ def _before(text: str, found: re.Match) -> str:
 def _last_stated(text: str, choices: Sequence[str]) -> int | None:
     """What is said to be the answer, the last time that something is."""
     for said in reversed(list(_STATED.finditer(text))):
-        rest = text[said.end() :][:400]
+        rest = text[said.end() :][:_MOST]
         if wordings.is_denied(text, said.start()) or re.match(r"(?:not|n't)\b|不", rest, re.I):
             continue
         clause = re.split(r"(?<=[^\d])[.;\n](?!\d)|,\s", rest, maxsplit=1)[0]
@@ -117,13 +121,21 @@ def _last_stated(text: str, choices: Sequence[str]) -> int | None:
     return None
 
 
+def _lines(text: str, choices: Sequence[str]) -> Iterator[int]:
+    """Options that are a line of a text, by letter and words."""
+    for line in text.split("\n"):
+        found = _LINE.fullmatch(line[:_MOST])
+        number = _number(found["letter"], choices) if found else None
+        if number is not None and wordings.said_as_a_whole(found["words"], [choices[number]]):
+            yield number
+
+
 def _praised(text: str, choices: Sequence[str]) -> Iterator[int]:
     """Options whose letters are said to be right."""
     for found in _PRAISED.finditer(text):
-        number, before = _number(found["letter"], choices), _before(text, found)
-        if number is not None and not (
-            wordings.is_denied(text, found.start()) or _IF.search(before)
-        ):
+        number = _number(found["letter"], choices)
+        is_open = _IF.search(_before(text, found)) or wordings.is_denied(text, found.start())
+        if number is not None and not is_open:
             yield number
 
 

@@ -10,9 +10,11 @@ from r3jax.reward import answers, expressions, normalise
 
 MOST_CHARACTERS = 400  # of an expression
 _NUMBER = r"[-+]?(?:\d++(?:,\d{3})*+\.?+\d*+|\.\d++)"
-_STATED = re.compile(rf"(?:\bis|\banswer:?|=)[\s*]*\$?({_NUMBER})\$?\**[.\s]*$", re.IGNORECASE)
+_STATED = re.compile(
+    rf"(?:\bis|\banswer|\bequals|=)[\s:*]*\$?({_NUMBER})\$?\**[.\s]*$", re.IGNORECASE
+)
 _SAID = re.compile(
-    r"^.*\b(?:answer|result|is|are)\b\s*(?:(?:is|equals|(?:should|would|must) be)\b|:)?\s*",
+    r"^.*\b(?:answer|result|is|are|equals)\b\s*(?:(?:is|equals|(?:should|would|must) be)\b|:)?\s*",
     re.IGNORECASE | re.DOTALL,
 )
 _WORDS = (  # a word or two, none of which makes another number of the one before it
@@ -92,8 +94,8 @@ def is_right_by_rules(reply: str, answer: str, source: str) -> bool:
     the answer has one."""
     text = _last_boxed(replies.answer_of(reply))[-MOST_CHARACTERS:]
     pairs = [(one, answer) for one in (text, *_expressions(text))]
-    if is_number(text) and (bare := _said_of(answer)):
-        pairs.append((text, bare))
+    if bare := _without_unit(_said_of(answer)):
+        pairs += [(one, bare) for one in map(_said_of, _lines(text)) if is_number(one)]
     return any(answers.judge_by_rules(*pair, source) is Verdict.RIGHT for pair in pairs)
 
 
@@ -164,21 +166,27 @@ def _same_value(text: str, answer: str, with_percent: bool = True) -> bool:
 
 
 def _expressions(text: str) -> list[str]:
-    """What may be the expression that a text says: what it comes to, its last line, and its first
-    where words follow."""
+    """What may be the expression that a text says, each with its unit and without."""
+    said = [_said_of(one) for one in _lines(text)]
+    return [*said, *map(_without_unit, said)]
+
+
+def _lines(text: str) -> list[str]:
+    """Where a text may say its answer: as a whole, in its last line, and in its first where words
+    follow."""
     first, *more = text.strip().split("\n")
-    found = [_said_of(text)]
-    if more:
-        found.append(_said_of(more[-1]))
-        if "=" not in first and re.search(r"[^\W\d_]{2}", more[-1]):
-            found.append(_said_of(first))
-    return found
+    is_first = more and "=" not in first and re.search(r"[^\W\d_]{2}", more[-1])
+    return [text, *more[-1:], *([first] if is_first else [])]
 
 
 def _said_of(text: str) -> str:
-    """An expression without what is said before it ("The answer is 3") and its unit."""
-    text = normalise.unwrap(_SAID.sub("", _without_layout(text)))
-    text = re.split(r"\\approx|\u2248", text)[0].rpartition("=")[2].strip()
+    """An expression without what is said before it: "The answer is 3", "**Answer:** 3"."""
+    text = re.sub(r"\*\*(?=\s*:)|(?<=:)\*\*(?=\s)", "", _without_layout(text))
+    text = normalise.unwrap(_SAID.sub("", text))
+    return re.split(r"\\approx|\u2248", text)[0].rpartition("=")[2].strip()
+
+
+def _without_unit(text: str) -> str:
     unit = _UNIT.fullmatch(text)
     return (unit[1] or unit[2]) if unit else text
 

@@ -26,10 +26,11 @@ _FALSE = re.compile(
     r"|(?:can|could) be (?:ruled out|excluded|eliminated))",
     re.IGNORECASE,
 )
-_UNITS = (  # words for signs that stand beside numbers
+_SIGNS = (  # words for signs that stand beside numbers
     (re.compile(r"(?<=\d)\s*degrees?\b", re.IGNORECASE), "\u00b0"),
     (re.compile(r"(?<=\d)\s*percent\b", re.IGNORECASE), "%"),
     (re.compile(r"(?<![\d.,$])(\d[\d,.]*)\s+dollars?\b", re.IGNORECASE), r"$\1"),
+    (re.compile(r"\\pm\s*"), "\u00b1"),
 )
 _ARTICLE = re.compile(r"^\s*(?:an?|the)\s+(?=[^\W\d_])", re.IGNORECASE)
 _FIGURE = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -46,7 +47,7 @@ _BACK = 60  # characters before a mention in which it may be ruled out
 def with_signs(text: str) -> str:
     """A text with letters and digits of one width, and signs for the words of some units."""
     text = unicodedata.normalize("NFKC", text)
-    for words, sign in _UNITS:
+    for words, sign in _SIGNS:
         text = words.sub(sign, text)
     return text
 
@@ -117,6 +118,6 @@ def by_figure(text: str, choices: Sequence[str]) -> Iterator[int]:
 def _mention(words: str) -> re.Pattern:
     """The words of an option in a text: by themselves, and a number in no other number."""
     edge = rf"[{LATIN.lower()}]"
-    before = r"(?<![-\u2212+./,:^\u221a{])" if words[0].isdigit() else ""
+    before = r"(?<![-\u2212\u00b1+./,:^\u221a{])" if words[0].isdigit() else ""
     behind = r"(?![%:/^\u221a\\]|[.,]\d|[-\u2013]\d)" if words[-1].isdigit() else ""
     return re.compile(rf"(?<!{edge}){before}{re.escape(words)}(?!{edge}){behind}")

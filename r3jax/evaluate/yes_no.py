@@ -5,7 +5,9 @@ import re
 from r3jax.evaluate import replies
 
 _WORD = re.compile(r"(?<![^\W_])(yes|no)(?![^\W_]|['\u2019]\w|\.\d)")  # "no.5" is a number
-_OPENS = re.compile(r"\W*yes\b(?!\W*(?:and|or|/|no\b|maybe))")
+_OPENS = re.compile(  # "no" before a noun takes nothing back
+    r"\W*yes\b(?!\W*(?:and|or|/|maybe|no\b(?!\s+(?!maybe\b|wait\b|yes\b|and\b|or\b)\w)))"
+)
 _STATES = re.compile(r"\banswer(?:\W*is)?\W*yes\b(?!\W*(?:and|or|/)\W*no\b)")
 
 

@@ -75,6 +75,9 @@ def test_a_number_is_read_in_a_reply(benchmark, reply, right):
         ("1/2\nBecause it is half.", "0.5"),
         ("We add 2 and 3:\n\n$5$", "5"),
         ("There are 5 ways.", "5"),
+        ("**Answer:** 72", "72"),
+        ("**Answer**: **72**", "72"),
+        ("It equals 72", "72"),
     ],
 )
 def test_expressions_are_the_same_however_they_are_set(reply, answer):
@@ -94,7 +97,8 @@ def test_the_last_line_is_the_answer_and_the_first_only_where_words_follow():
 
 
 def test_a_number_needs_no_unit_and_has_no_other_one():
-    for reply, right in (("12cm", 1), ("12 cm", 1), ("12", 1), ("12 m", 0), ("13", 0)):
+    said = ("The length is 12 cm.", 1), ("It is 12.", 1), ("The length is 12 m.", 0)
+    for reply, right in (("12cm", 1), ("12 cm", 1), ("12", 1), ("12 m", 0), ("13", 0), *said):
         assert evaluate.score("MMK12", reply, {"answer": "12 cm"}) == right, reply
 
 
@@ -110,6 +114,7 @@ def test_yes_is_decisive_where_it_opens_a_reply_or_is_said_to_be_the_answer():
         "Yes\nThere is no difference.",
         "**Yes**, there is none.",
         "Answer: yes. No dog.",
+        "Yes\n\nNo other reason is needed.",
     ):
         assert evaluate.score("VSR", reply, {"answer": "yes"}) == 1, reply
     for reply in ("Yes, no, maybe.", "Yes, and no.", "No, yes", "yes.no"):
@@ -171,6 +176,7 @@ READ = {
         "Both A and C are possible, but B is the correct answer.", "A or B, but B is better.",
         "First I thought A, but on reflection B.", "A is too shiny, C is too stiff. Hence B.",
         "Eliminate A. B remains.", "A is excluded, so **B**.", "The left one is C, so (B)",
+        "**B) cotton**\n\nIt is not like C.", "B. cotton\nReason: it is soft, unlike A. rubber.",
         "I doubt whether A is right. B is right.", "A, C and D can be eliminated. It must be B",
     ),
     "C": (
@@ -240,6 +246,7 @@ def test_a_reply_chooses_what_a_careful_reader_finds_in_it(letter, written):
         ("5 and 10", ("5 km", "10 km"), None),
         ("-10", ("5 km", "10 km"), None),
         ("10", ("5 km", "10 m"), None),
+        ("\\pm 2", ("-2", "2"), None),
     ],
 )
 def test_options_are_known_by_their_words(reply, options, number):
