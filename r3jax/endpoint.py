@@ -198,13 +198,13 @@ class Endpoint:
                 spread = self.config.backoff_s * 2**number * (1 + random.random())
                 self._sleep(min(max(error.after_s, spread), LONGEST_WAIT_S))
             else:
-                call.ended(failed=False)
+                call.ended()
                 with self._lock:
                     self.answered += 1
                 self._keep(body, reply)
                 return reply
         # Who says something else than was asked for is there; who takes no request may never be.
-        call.ended(failed=failure.refused is None or failure.status > 0)
+        call.ended(failure if failure.refused is None or failure.status > 0 else None)
         return EndpointError(f"{self.config.url}: {failure}", failure.status, failure.refused)
 
     def _complete(self, body: str) -> Answer:
@@ -252,11 +252,11 @@ class _Call:
     def __init__(self):
         self.given_up, self._in_a_row, self._lock = "", 0, threading.Lock()
 
-    def ended(self, failed: bool) -> None:
+    def ended(self, failure: Failed | None = None) -> None:
         with self._lock:
-            self._in_a_row = self._in_a_row + 1 if failed else 0
+            self._in_a_row = self._in_a_row + 1 if failure is not None else 0
             if self._in_a_row >= HOPELESS and not self.given_up:
-                self.given_up = f"not sent: {HOPELESS} requests before it failed"
+                self.given_up = f"not sent: {HOPELESS} requests before it failed ({failure})"
 
 
 def _name(body: str) -> str:

@@ -130,13 +130,14 @@ def test_an_endpoint_that_is_not_there_or_too_slow_or_leads_elsewhere_is_named()
         assert len(script.requests) == 1
 
 
-def test_an_outage_is_told_before_everything_was_sent():
+def test_an_outage_is_told_with_its_reason_before_everything_was_sent():
     with serving(lambda number, request: Reply(status=500)) as script:
         found = Endpoint(EndpointConfig(script.url, "judge", tries=1, at_once=4)).ask_all(
             [[{"role": "user", "content": str(number)}] for number in range(100)]
         )
     assert found.sent == found.failed == 100 and len(script.requests) < 30
-    assert "not sent: 20 requests before it failed" in str(found.replies[-1])
+    told = str(found.replies[-1])
+    assert "not sent: 20 requests before it failed (" in told and "500" in told
 
 
 def test_an_answer_has_no_instructions_for_the_judge():
