@@ -68,25 +68,26 @@ def plain(directory: str, dtype: str) -> tuple[dict, dict[str, Callable[[], None
     last = np.array([one.tokens[-1] for one in asked], np.int32)
     place = np.array([one.positions[0, -1] for one in asked], np.int32)
 
-    def make(tokens: int) -> programs.Programs:
+    def answering(tokens: int) -> tuple[programs.Programs, Callable[[], None]]:
         greedy = sampling.SamplingConfig(temperature=0.0)
         made_rules = rules(start.config.text.vocab_size)
         shapes = dataclasses.replace(BUCKETS, suffix_tokens=(tokens,))
-        return programs.make_programs(net, made_rules, greedy, len(asked), 1, shapes)
+        run = programs.make_programs(net, made_rules, greedy, len(asked), 1, shapes)
+        return run, functools.partial(answer, run, tokens)
 
-    def answer(run: programs.Programs) -> None:
+    def answer(run: programs.Programs, tokens: int) -> None:
         prefix = run.prefill(policy, prompt, run.encode(policy, images))
         groups = np.arange(len(asked), dtype=np.int32)
         arrivals = Arrivals(groups, prefix, last, place, run.keys(0, 0, groups))
         state = run.admit(run.start(BUCKETS.prompt_tokens[0]), arrivals)
         state = run.decode(policy, state, Until(FOREVER, FOREVER, FOREVER))
-        assert (np.asarray(state.length) == run.slots[0] - run.spare).all()
+        assert (np.asarray(state.length) == 1 + tokens).all()  # the prompt's last one comes first
 
-    one, many = make(1), make(model.GENERATED)
+    (run, prefill), (_, generate) = answering(1), answering(model.GENERATED)
     return versions(), {
-        "vision": lambda: jax.block_until_ready(one.encode(policy, images)),
-        "prefill": lambda: answer(one),
-        "generate": lambda: answer(many),
+        "vision": lambda: jax.block_until_ready(run.encode(policy, images)),
+        "prefill": prefill,
+        "generate": generate,
         "train_text": train_text(net, start.params),
     }
 
