@@ -1,4 +1,5 @@
-"""Imports point one way: every import inside the project is an edge of the table below."""
+"""Imports point one way: every import inside the project is an edge of the table below. And whoever
+takes every error says why."""
 
 import ast
 import pathlib
@@ -99,6 +100,24 @@ def test_every_import_is_an_edge_of_the_table():
 def test_every_part_stands_in_the_table():
     folders = {path.parent.name for path in (ROOT / "r3jax").glob("*/*.py")}
     assert folders <= set(MAY_IMPORT), f"not in the table: {folders - set(MAY_IMPORT)}"
+
+
+def unexplained(source: str) -> list[int]:
+    """Lines that take every error there is and do not say why."""
+    lines = source.splitlines()
+    broad = [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    ]
+    return [line for line in broad if "#" not in lines[line - 1]]
+
+
+def test_who_takes_every_error_says_why():
+    assert unexplained("try:\n    f()\nexcept Exception:\n    pass") == [3]
+    found = [(str(path), line) for path in FILES for line in unexplained(path.read_text("utf-8"))]
+    assert not found
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def replaced(directory: Path, mark: str) -> Iterator[Path]:
         try:
             yield partial
             kind.settle(partial)
-        except BaseException:
+        except BaseException:  # a signal as well: nothing half written stays
             paths.remove_tree(partial)
             raise
     except OSError as error:

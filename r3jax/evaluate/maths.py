@@ -205,6 +205,5 @@ def _plain(text: str) -> str:
     text = re.sub(r"\s*([(),\[\]:])\s*", r"\1", text)
     text = re.sub(r"(?<=\d)\s*\\?%$", "/100", text)
     text = re.sub(rf"^({_NUMBER})e(\d+)$", r"\1*10^\2", text)
-    text = re.sub(r"\\[dt]?frac(\d)(\d)", r"\\frac{\1}{\2}", text)
-    mixed = re.fullmatch(r"(-?)(\d+)\s*(\\frac\{\d+\}\{\d+\}|(?<=\s)\d+/\d+)", text)
+    mixed = re.fullmatch(r"(-?)(\d+)\s*(\\[dt]?frac(?:\d\d|\{\d+\}\{\d+\})|(?<=\s)\d+/\d+)", text)
     return f"{mixed[1]}({mixed[2]}+{mixed[3]})" if mixed else text

@@ -129,7 +129,7 @@ class Line:
                 place = self._seated.pop(number)
                 if not place.given_up:
                     place.tell(group)
-        except Exception as error:
+        except Exception as error:  # whatever it is: who is in line must hear of it
             self._fail(error)
             raise
 

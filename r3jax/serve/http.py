@@ -46,7 +46,7 @@ class Server:
             return refusal(error)
         except web.HTTPException as error:
             return refusal(_of_http(error), error.headers.get("Allow"))
-        except Exception:
+        except Exception:  # a bug: the log has all of it, the client that there is one
             logging.exception("a request to %s failed", request.path)
             return refusal(RequestError(500, "the server has failed; its log says how"))
 
